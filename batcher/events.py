@@ -1,0 +1,75 @@
+"""Events: what the ``on_event`` hook is told. Codes and counts, never payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+
+class FlushReason(str, Enum):
+    """Why a batch left."""
+
+    RECORDS = "records"
+    """It held ``max_records``."""
+    BYTES = "bytes"
+    """The next record would have exceeded ``max_bytes``."""
+    DELAY = "delay"
+    """Its delay had passed since its first record."""
+    FLUSH = "flush"
+    """``flush()`` was called."""
+    SUBMIT_ALL = "submit_all"
+    """All records of a ``submit_all()`` were in."""
+    GROUP = "group"
+    """An all-or-none group travels in a call of its own."""
+    IDENTITY = "identity"
+    """A later write of one of its records was due."""
+    PRESSURE = "pressure"
+    """Submits were waiting for a place that this batch held."""
+    RETRY = "retry"
+    """It carries records that were asked to come again."""
+    ISOLATION = "isolation"
+    """It is part of a refused batch whose culprit is looked for."""
+    CLOSING = "closing"
+    """The batcher is closing."""
+
+
+class EventKind(str, Enum):
+    """What happened."""
+
+    DISPATCHED = "dispatched"
+    """A batch was handed to a worker: ``key``, ``reason``, ``records``, ``size_bytes``, ``seconds`` waited."""
+    ANSWERED = "answered"
+    """The call ended: ``key``, ``records``, ``seconds`` it took, ``outcomes`` of those settled by it,
+    ``retried``, ``codes``."""
+    DETACHED = "detached"
+    """A cancelled caller's record, in flight at the time, met its outcome: ``key``, ``outcomes``, ``codes``."""
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One thing that happened. Fields that do not belong to ``kind`` keep their defaults."""
+
+    kind: EventKind
+    key: Hashable = None
+    """The key of the lane, as submitted; for a Writer the lane that the destination named."""
+    reason: FlushReason | None = None
+    """Why the batch left."""
+    records: int = 0
+    """Records in the batch, or detached records."""
+    size_bytes: int = 0
+    """Their encoded size; 0 without sizes."""
+    seconds: float = 0.0
+    """Dispatched: since the first record was accepted. Answered: since dispatch."""
+    outcomes: Mapping[str, int] = attrs.field(factory=dict)
+    """Outcome kind to count, for example ``{"written": 98, "rejected": 2}``."""
+    retried: int = 0
+    """Records that will be sent again."""
+    codes: tuple[str, ...] = ()
+    """Distinct error codes among the outcomes, sorted, at most ten."""
+
+
+Hook: TypeAlias = Callable[[Event], object]
+"""Called in the event loop with one :class:`Event`. What it raises is logged and harms nobody."""
