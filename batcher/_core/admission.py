@@ -1,0 +1,132 @@
+"""Admission: who may enter a full house, and in which order.
+
+Waiters go in by order of arrival among those whose lane has room. A full lane holds up nobody else:
+its waiters are set aside until it has room again, so no step walks over them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from batcher._core.entries import Unit
+from batcher._core.lanes import Lane
+from batcher.policies import Limits
+
+
+class Admission:
+    """The ceilings, what is held against them, and the units that wait for a place."""
+
+    __slots__ = ("_heads", "_limits", "_sequence", "free_until", "pending", "pending_bytes", "queues")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.pending = 0
+        self.pending_bytes = 0
+        # Below this many pending records a newcomer need not look closer; 0 as long as anybody waits.
+        self.free_until = limits.max_pending_records
+        self._sequence = 0
+        self.queues: dict[Lane, OrderedDict[Unit, int]] = {}  # who waits -> order of arrival
+        # The first waiter of each lane that is not known to be full. Stale pairs are skipped.
+        self._heads: list[tuple[int, Lane]] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self.queues.values()))
+
+    def waiting(self, lane: Lane) -> bool:
+        """Return whether somebody waits for a place in *lane*."""
+        return lane in self.queues
+
+    def lane_has_room(self, lane: Lane, count: int, size: int) -> bool:
+        """Return whether *lane* may hold that much more."""
+        limits = self._limits
+        return lane.pending + count <= limits.lane_records and lane.pending_bytes + size <= limits.lane_bytes
+
+    def house_has_room(self, count: int, size: int) -> bool:
+        """Return whether all lanes together may hold that much more."""
+        limits = self._limits
+        return (
+            self.pending + count <= limits.max_pending_records and self.pending_bytes + size <= limits.max_pending_bytes
+        )
+
+    def must_wait(self, lane: Lane, count: int, size: int) -> bool:
+        """Return whether a newcomer has to wait: for room, or behind those who came first."""
+        if lane in self.queues or not self.lane_has_room(lane, count, size):
+            return True
+        return self._first() is not None or not self.house_has_room(count, size)
+
+    def impossible(self, count: int, size: int) -> str | None:
+        """Return the ceiling that so much can never fit under, with figures; None if it can."""
+        limits = self._limits
+        if count > min(limits.max_pending_records, limits.lane_records):
+            return f"{count} records exceed the {limits.lane_records} that may be pending in one lane"
+        if size > min(limits.max_pending_bytes, limits.lane_bytes):
+            return f"{size} bytes exceed the {limits.lane_bytes} that may be pending in one lane"
+        return None
+
+    def hold(self, lane: Lane, count: int, size: int) -> None:
+        """Count records that have just been accepted."""
+        self.pending += count
+        self.pending_bytes += size
+        lane.pending += count
+        lane.pending_bytes += size
+
+    def release(self, lane: Lane, count: int, size: int) -> None:
+        """Count records that have just been settled."""
+        self.hold(lane, -count, -size)
+        queue = self.queues.get(lane)
+        if queue:
+            heappush(self._heads, (next(iter(queue.values())), lane))
+
+    def enqueue(self, unit: Unit) -> None:
+        """Make *unit* wait for its lane."""
+        self._sequence += 1
+        queue = self.queues.setdefault(unit.lane, OrderedDict())
+        queue[unit] = self._sequence
+        self.free_until = 0
+        if len(queue) == 1:
+            heappush(self._heads, (self._sequence, unit.lane))
+
+    def remove(self, unit: Unit) -> None:
+        """Forget a waiter. Nothing of it remains."""
+        queue = self.queues[unit.lane]
+        was_head = next(iter(queue)) is unit
+        del queue[unit]
+        if not queue:
+            del self.queues[unit.lane]
+            if not self.queues:
+                self.free_until = self._limits.max_pending_records
+        elif was_head:
+            heappush(self._heads, (next(iter(queue.values())), unit.lane))
+
+    def next_admitted(self) -> Unit | None:
+        """Take out and count the next unit that may enter; None if nobody may."""
+        unit = self._first()
+        if unit is None or not self.house_has_room(len(unit.members), unit.size):
+            return None
+        self.remove(unit)
+        self.hold(unit.lane, len(unit.members), unit.size)
+        return unit
+
+    def waiters(self) -> Iterator[Unit]:
+        """Yield those who wait, lane by lane."""
+        for queue in self.queues.values():
+            yield from queue
+
+    @property
+    def house_is_full(self) -> bool:
+        """Whether somebody waits although his lane has room."""
+        return self._first() is not None
+
+    def _first(self) -> Unit | None:
+        """Return the first to arrive among those whose lane has room."""
+        while self._heads:
+            arrival, lane = self._heads[0]
+            queue = self.queues.get(lane)
+            if queue:
+                unit = next(iter(queue))
+                if queue[unit] == arrival and self.lane_has_room(lane, len(unit.members), unit.size):
+                    return unit
+            heappop(self._heads)  # gone, no longer first, or its lane is full: release() brings it back
+        return None

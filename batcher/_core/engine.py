@@ -1,0 +1,355 @@
+"""The engine: submit / settle / poll(now) -> Plan / withdraw / flush / close / abort.
+
+Every step changes the state at once and leaves its consequences to :meth:`Engine.poll`, the only way
+out: which batches to send, whose fate is known, who has a place now, and when to ask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from enum import IntEnum
+from math import inf
+from typing import Any
+
+from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.house import House, unit_of
+from batcher._core.lanes import Lane, fits
+from batcher._core.retries import not_sent
+from batcher._core.settling import Settling
+from batcher._core.states import State, advance
+from batcher.errors import InvalidGroup, InvalidRecord
+from batcher.events import FlushReason
+from batcher.outcomes import Unknown
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
+
+
+BUFFERED = State.BUFFERED  # a lookup less for every record
+
+
+class Verb(IntEnum):
+    """What the shell must do after a submit."""
+
+    NOTHING = 0
+    """The record waits for company, and somebody will look in time."""
+    CLOCK = 1
+    """Look at ``next_at`` again: it may be earlier than before."""
+    DISPATCH = 2
+    """Poll at once."""
+    WAIT = 3
+    """Not accepted yet: a plan will name the unit among the admitted. Poll at once, too."""
+
+
+class Plan:
+    """What to do now. All of it has already happened as far as the engine is concerned."""
+
+    __slots__ = ("admitted", "ask_again_at", "batches", "settled")
+
+    def __init__(
+        self, batches: list[Batch], settled: list[Entry], admitted: list[Unit], ask_again_at: float
+    ) -> None:
+        self.batches = batches
+        self.settled = settled
+        self.admitted = admitted
+        self.ask_again_at = ask_again_at
+
+
+class Engine:
+    """Every decision about records, without a clock. Times are seconds of one clock that never goes back."""
+
+    def __init__(
+        self,
+        auto_batch: AutoBatchPolicy,
+        retry: RetryPolicy,
+        limits: Limits,
+        rules_of: Callable[[Hashable], LaneRules],
+        *,
+        atomic: bool = False,
+    ) -> None:
+        self.house = house = House(auto_batch, limits, rules_of)
+        self._limits = limits
+        self._settling = Settling(house, retry, atomic)
+        self._lanes = house.lanes
+        self._admission = house.admission
+        self._max_lane_pending = limits.lane_records
+        self._max_lane_in_flight = limits.max_lane_in_flight
+
+    # In
+
+    def submit(self, entry: Entry, key: Hashable, now: float) -> Verb:
+        """Take a new *entry* in, or make it wait for a place (then its state is WAITING).
+
+        :raises InvalidRecord: it fits no batch of its lane
+        """
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self.house.open_lane(key)
+        entry.lane = lane
+        admission = self._admission
+        if (
+            entry.extras is not NO_EXTRAS
+            or admission.pending >= admission.free_until
+            or lane.pending >= self._max_lane_pending
+        ):
+            return self._submit_with_care(entry, lane, now)
+        # House.accept() and Lane.append() for a fresh record without size, identity and deadline, unrolled.
+        entry.accepted_at = now
+        entry.state = BUFFERED
+        admission.pending += 1
+        lane.pending += 1
+        queue = lane.queue
+        queue.append(entry)
+        count = len(queue) - lane.dead
+        if count >= lane.max_records:
+            if lane.queued or lane.in_flight >= self._max_lane_in_flight:
+                return Verb.NOTHING  # the end of a call will send it
+            self._collect(now)  # what is due already is served before new input
+            self.house.attend(lane, now)
+            return Verb.DISPATCH
+        if count == 1:
+            self.house.attend(lane, now)
+            return Verb.CLOCK
+        return Verb.NOTHING
+
+    def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
+        if entry.size > lane.max_bytes:
+            self.house.forget_if_idle(lane, now)
+            raise InvalidRecord(
+                f"the record is too large: {entry.size} bytes exceed the {lane.max_bytes} that one call may carry"
+            )
+        return self._admit(entry, now)
+
+    def submit_group(self, members: Sequence[Entry], key: Hashable, now: float) -> tuple[Group, Verb]:
+        """Take an all-or-none group in whole, or make it wait whole.
+
+        :raises InvalidGroup: it breaks a rule; nothing of it was accepted
+        """
+        lane = self._lanes.get(key) or self.house.open_lane(key)
+        group = Group(members)
+        group.lane = lane
+        if problem := self._group_problem(group):
+            self.house.forget_if_idle(lane, now)
+            raise InvalidGroup(problem)
+        for member in members:
+            member.lane = lane
+        return group, self._admit(group, now)
+
+    def _group_problem(self, group: Group) -> str | None:
+        if not group.lane.all_or_none:
+            return "this destination cannot apply these writes all or none: submit them without all_or_none"
+        if len(set(group.identities)) < len(group.identities):
+            return "two writes of the group touch the same record: merge them into one"
+        problem = fits(group.lane, group) or self._admission.impossible(len(group.members), group.size)
+        return problem and f"the group is too large: {problem}; a group is never split"
+
+    def _admit(self, unit: Unit, now: float) -> Verb:
+        admission, count = self._admission, len(unit.members)
+        for member in unit.members:
+            member.state = State.WAITING
+        if problem := admission.impossible(count, unit.size):
+            self.house.forget_if_idle(unit.lane, now)
+            raise InvalidRecord(f"the record is too large: {problem}")
+        self._collect(now)
+        if admission.must_wait(unit.lane, count, unit.size):
+            admission.enqueue(unit)
+            self.house.watch_expiry(unit)
+            self._press(unit.lane, now)
+            return Verb.WAIT
+        admission.hold(unit.lane, count, unit.size)
+        self.house.accept(unit, now)
+        return Verb.DISPATCH if self.house.ring else Verb.CLOCK
+
+    def _press(self, lane: Lane, now: float) -> None:
+        """Make half-filled batches due when they hold the places that others wait for."""
+        house = self.house
+        crowded = [lane]
+        if self._admission.house_is_full and not house.under_pressure:
+            house.under_pressure = True
+            crowded = list(self._lanes.values())
+        for each in crowded:
+            each.force(FlushReason.PRESSURE)
+            house.attend(each, now)
+
+    # Out
+
+    @property
+    def next_at(self) -> float:
+        """When to poll at the latest, if nothing else happens."""
+        return self.house.deadlines.next_at
+
+    @property
+    def pending(self) -> int:
+        """Records accepted and not settled."""
+        return self._admission.pending
+
+    @property
+    def in_flight(self) -> int:
+        """Calls out."""
+        return len(self.house.in_flight)
+
+    def poll(self, now: float) -> Plan:
+        """Return all that is to be done now."""
+        house = self.house
+        self._collect(now)
+        if self._admission.queues:
+            self._let_in(now)
+        batches: list[Batch] = []
+        ring, limits = house.ring, self._limits
+        while ring and len(house.in_flight) < limits.max_in_flight:
+            lane = ring.popleft()
+            lane.queued = False
+            if house.closing and lane.paused_until > house.closes_at:
+                self._give_up(lane, now)
+            elif lane.in_flight < limits.max_lane_in_flight and self._may_send(lane, now):
+                batches.append(self._cut(lane, now))
+                house.attend(lane, now)
+        settled, house.settled = house.settled, []
+        admitted, house.admitted = house.admitted, []
+        return Plan(batches, settled, admitted, house.deadlines.next_at)
+
+    def _may_send(self, lane: Lane, now: float) -> bool:
+        at = lane.due_at()
+        if at == inf:
+            return False
+        if lane.paused_until > now or (at > now and not self.house.closing):
+            self.house.attend(lane, now)  # what made it due has been withdrawn, or it was paused since
+            return False
+        return True
+
+    def _cut(self, lane: Lane, now: float) -> Batch:
+        batch = lane.cut(now, self.house.closing)
+        batch.dispatched_at = now
+        lane.in_flight += 1
+        self.house.in_flight[batch] = None
+        return batch
+
+    def _collect(self, now: float) -> None:
+        """Bring in everything whose time has come."""
+        house = self.house
+        if house.deadlines.next_at > now:
+            return
+        for item in house.deadlines.pop_due(now):
+            if isinstance(item, Lane):
+                house.attend(item, now)
+                house.forget_if_idle(item, now)
+            elif isinstance(item, Backoff):
+                self._bring_back(item, now)
+            else:
+                assert isinstance(item, (Entry, Group))
+                self.withdraw(item, now, "its deadline passed")
+
+    def _bring_back(self, backoff: Backoff, now: float) -> None:
+        del self.house.backoffs[backoff]
+        units = [unit for unit in backoff.units if unit.state is State.BACKING_OFF]
+        backoff.lane.put_back([unit for unit in units if isinstance(unit, Entry)])
+        for unit in reversed(units):
+            if isinstance(unit, Group):
+                backoff.lane.append_bundle(Bundle(unit.members, unit.due_at, group=unit), first=True)
+        self.house.attend(backoff.lane, now)
+
+    def _let_in(self, now: float) -> None:
+        house, admission = self.house, self._admission
+        while (unit := admission.next_admitted()) is not None:
+            house.under_pressure = admission.house_is_full
+            house.accept(unit, now)
+            house.admitted.append(unit)
+            if admission.waiting(unit.lane):
+                unit.lane.force(FlushReason.PRESSURE)
+                house.attend(unit.lane, now)
+        house.under_pressure = admission.house_is_full
+
+    def _give_up(self, lane: Lane, now: float) -> None:
+        """Settle what a pause holds longer than the batcher will live."""
+        for unit in dict.fromkeys(map(unit_of, lane.entries())):
+            self.withdraw(unit, now, "its lane is paused beyond the shutdown timeout")
+
+    # Back
+
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> None:
+        """Apply what a call returned, or the exception that it raised.
+
+        :param answer: one verdict per record in a sequence, or an exception; anything else is Unknown
+        :param jitter: drawn evenly from 0 to 1
+        """
+        house = self.house
+        if batch not in house.in_flight:
+            return  # aborted meanwhile; its records have their outcome
+        del house.in_flight[batch]
+        batch.lane.in_flight -= 1
+        self._settling.settle(batch, answer, now, jitter)
+        house.attend(batch.lane, now)
+
+    def withdraw(self, unit: Unit, now: float, cause: str = "withdrawn by its caller") -> bool:
+        """Take back what no call carries; return False if one does, or if it is settled."""
+        state, lane = unit.state, unit.lane
+        if state is State.SETTLED or state is State.IN_FLIGHT:
+            return False
+        fates = [not_sent(member, cause) for member in unit.members]
+        if state is State.WAITING:
+            self._turn_away(unit, fates, now)
+            return True
+        self.house.settle(unit, fates, now)
+        if state is State.BUFFERED:
+            for member in unit.members:
+                lane.withdraw(member)
+        return True
+
+    def _turn_away(self, unit: Unit, fates: Iterable[Any], now: float) -> None:
+        self._admission.remove(unit)
+        self.house.under_pressure = self._admission.house_is_full
+        self.house.deadlines.drop(unit)
+        for member, fate in zip(unit.members, fates, strict=True):
+            member.verdict = fate
+        advance(unit.members, State.SETTLED)
+        self.house.settled.extend(unit.members)
+        self.house.forget_if_idle(unit.lane, now)
+
+    # All at once
+
+    def pending_entries(self) -> Iterator[Entry]:
+        """Yield every accepted and unsettled record."""
+        for unit in self.house.pending_units():
+            yield from unit.members
+
+    def flush(self, now: float) -> None:
+        """Make everything accepted so far due. Overrides no pause and no backoff."""
+        for unit in self.house.pending_units():
+            if unit.state is State.PARKED and isinstance(unit, Entry):
+                unit.own_extras().force = FlushReason.FLUSH
+        for lane in self._lanes.values():
+            lane.force(FlushReason.FLUSH)
+            self.house.attend(lane, now)
+
+    def complete(self, last: Entry, now: float) -> None:
+        """Make due what a ``submit_all`` has put in; *last* is its last record."""
+        if last.state in (State.WAITING, State.PARKED):
+            last.own_extras().force = FlushReason.SUBMIT_ALL
+        last.lane.force(FlushReason.SUBMIT_ALL)
+        self.house.attend(last.lane, now)
+
+    def close(self, now: float, until: float) -> None:
+        """Close the gate and make everything due. What cannot be sent by *until* is settled now."""
+        house = self.house
+        house.closing, house.closes_at = True, until
+        for unit in list(self._admission.waiters()):
+            self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
+        for backoff in list(house.backoffs):
+            if backoff.at > until:
+                for unit in backoff.units:
+                    if unit.state is State.BACKING_OFF:
+                        self.withdraw(unit, now, "the batcher closed before its next try")
+        for lane in list(self._lanes.values()):
+            house.attend(lane, now)
+
+    def abort(self, now: float, cause: str) -> None:
+        """Settle everything at once and send nothing more. Calls out are unknown."""
+        self.close(now, -inf)
+        house = self.house
+        in_flight = [entry for batch in house.in_flight for entry in batch.entries]
+        house.in_flight.clear()
+        for unit in dict.fromkeys(map(unit_of, in_flight)):
+            unit.lane.in_flight = 0
+            house.settle(unit, [Unknown(cause)] * len(unit.members), now)
+        while units := list(house.pending_units()):  # settling one lets in what waited for it
+            for unit in units:
+                self.withdraw(unit, now, cause)
+        house.ring.clear()

@@ -1,0 +1,193 @@
+"""The house: which record is where, and the moves between the rooms.
+
+Nothing is decided here about retries or closing; that is :mod:`settling` and :mod:`engine`. What
+leaves the core leaves through the outbox, which :meth:`Engine.poll` empties.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from math import inf
+from typing import Any
+
+from batcher._core.admission import Admission
+from batcher._core.deadlines import Deadlines
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.identities import Identities
+from batcher._core.lanes import Lane
+from batcher._core.states import State, advance, check
+from batcher.events import FlushReason
+from batcher.outcomes import Outcome, Written
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits
+
+SETTLED = State.SETTLED  # a lookup less for every record
+
+
+class House:
+    """All accepted records, by where they are."""
+
+    def __init__(
+        self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]
+    ) -> None:
+        self._auto_batch = auto_batch
+        self._rules_of = rules_of
+        self.lanes: dict[Hashable, Lane] = {}
+        self.ring: deque[Lane] = deque()  # lanes that may have something to send, in turn
+        self.in_flight: dict[Batch, None] = {}
+        self.backoffs: dict[Backoff, None] = {}
+        self.admission = Admission(limits)
+        self.identities = Identities()
+        self.deadlines = Deadlines()
+        self.closing = False
+        self.closes_at = inf
+        self.under_pressure = False
+        self.settled: list[Entry] = []  # outbox: whose waiters are to be woken
+        self.admitted: list[Unit] = []  # outbox: who waited for a place and has it now
+        self.outcomes: Counter[str] = Counter()  # of all settled records, by kind
+
+    # Lanes
+
+    def open_lane(self, key: Hashable) -> Lane:
+        """Make the lane of *key*."""
+        policy = self._auto_batch
+        lane = Lane(key, self._rules_of(key), policy.max_records, policy.max_bytes, policy.max_delay)
+        self.lanes[key] = lane
+        return lane
+
+    def attend(self, lane: Lane, now: float) -> None:
+        """Put *lane* in the ring if it has something due, else note when to look again."""
+        if lane.queued:
+            return
+        at = lane.due_at()
+        if at == inf:
+            if lane.paused_until > now:
+                self.deadlines.schedule(lane, lane.paused_until)  # to forget it then
+            return
+        if self.closing:
+            at = -inf
+        if now < lane.paused_until <= self.closes_at:
+            at = max(at, lane.paused_until)
+        if at <= now:
+            lane.queued = True
+            self.ring.append(lane)
+        else:
+            self.deadlines.schedule(lane, at)
+
+    def pause(self, lane: Lane, until: float) -> None:
+        """Let nothing of *lane* leave before *until*."""
+        lane.paused_until = max(lane.paused_until, until)
+        self.deadlines.schedule(lane, until)
+
+    def forget_if_idle(self, lane: Lane, now: float) -> None:
+        """Drop a lane that holds nothing, so that keys that are gone cost nothing."""
+        if lane.idle(now) and not self.admission.waiting(lane):
+            self.lanes.pop(lane.key, None)
+            self.deadlines.drop(lane)
+
+    # Arriving
+
+    def accept(self, unit: Unit, now: float) -> None:
+        """Let in a unit that has its place: into its lane, or behind others of the same identity."""
+        for member in unit.members:
+            member.accepted_at = now
+        self.watch_expiry(unit)
+        if not unit.identities or self.identities.join(unit):
+            self.enter(unit, now)
+            return
+        advance(unit.members, State.PARKED)
+        for ahead in self.identities.ahead_of(unit):
+            self._bring_forward(ahead, unit.due_at, now)
+
+    def _bring_forward(self, ahead: Iterator[Unit], at: float, now: float) -> None:
+        for unit in ahead:
+            # Whoever stands further ahead is due no later: it was brought forward when this one came.
+            if unit.due_at <= at or isinstance(unit, Group):
+                return
+            unit.hasten(at)
+            if unit.state is State.BUFFERED:
+                unit.lane.hasten(unit, at)
+                self.attend(unit.lane, now)
+
+    def enter(self, unit: Unit, now: float) -> None:
+        """Buffer a unit that nobody stands in front of."""
+        lane = unit.lane
+        if isinstance(unit, Group):
+            lane.append_bundle(Bundle(unit.members, now, group=unit))
+        else:
+            parked = unit.state is State.PARKED
+            lane.append(unit)
+            if parked:  # it may be due before the record that opened this batch
+                lane.hasten(unit, unit.due_at)
+            if unit.extras.force is not None:
+                lane.force(unit.extras.force)
+            elif self.under_pressure:
+                lane.force(FlushReason.PRESSURE)
+        self.attend(lane, now)
+
+    def watch_expiry(self, unit: Unit) -> None:
+        """Note when *unit* is no longer to be sent, if the caller said so."""
+        extras = unit.members[0].extras
+        if extras is not NO_EXTRAS and extras.expires_at < inf:
+            self.deadlines.schedule(unit, extras.expires_at)
+
+    # Leaving
+
+    def settle(self, unit: Unit, fates: Sequence[Any], now: float) -> None:
+        """Give every member of *unit* its fate, and let in what waited for it."""
+        self.settle_all(unit.lane, unit.members, fates, unit.size, now)
+
+    def settle_all(
+        self, lane: Lane, entries: Sequence[Entry], fates: Sequence[Any], size: int, now: float
+    ) -> None:
+        """Settle entries of one lane, whole groups only, *size* bytes in all.
+
+        The hot path: one pass, and no call per plain record.
+        """
+        check(entries, SETTLED)
+        units: dict[Unit, None] = {}
+        for entry, fate in zip(entries, fates, strict=True):
+            entry.verdict = fate
+            entry.state = SETTLED
+            if entry.extras is not NO_EXTRAS:
+                units[unit_of(entry)] = None
+        self.admission.release(lane, len(entries), size)
+        kinds = set(map(type, fates))
+        if len(kinds) > 1:
+            for kind, count in Counter(map(type, fates)).items():
+                self.outcomes[_word(kind)] += count
+        else:  # the usual case, without counting
+            self.outcomes[_word(kinds.pop())] += len(entries)
+        self.settled.extend(entries)
+        self.forget_if_idle(lane, now)
+        for unit in units:
+            self.part(unit, now)
+
+    def part(self, unit: Unit, now: float) -> None:
+        """Take a settled unit out of its queues, and let in those who now head theirs."""
+        self.deadlines.drop(unit)
+        for freed in self.identities.leave(unit):
+            if freed.state is State.PARKED:
+                self.enter(freed, now)
+
+    def pending_units(self) -> Iterator[Unit]:
+        """Yield every accepted and unsettled unit once, those in flight first."""
+        seen: dict[Unit, None] = {}
+        for batch in self.in_flight:
+            seen.update(dict.fromkeys(map(unit_of, batch.entries)))
+        for lane in self.lanes.values():
+            seen.update(dict.fromkeys(map(unit_of, lane.entries())))
+        for backoff in self.backoffs:
+            seen.update(dict.fromkeys(unit for unit in backoff.units if unit.state is State.BACKING_OFF))
+        seen.update(dict.fromkeys(unit for unit in self.identities.units() if unit.state is State.PARKED))
+        return iter(seen)
+
+
+def _word(kind: type) -> str:
+    """Return the word for a fate of this type; plain values mean written."""
+    return kind.kind if issubclass(kind, Outcome) else Written.kind
+
+
+def unit_of(entry: Entry) -> Unit:
+    """Return the group of *entry*, or the entry itself."""
+    return entry.extras.group or entry

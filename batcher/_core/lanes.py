@@ -1,0 +1,222 @@
+"""Lanes: the buffer of one key, and when a batch of it is due.
+
+A lane holds a queue of single records and a queue of *bundles*, which travel in calls of their own.
+Withdrawn records stay in the queue as tombstones (a state other than BUFFERED) until they reach its
+front or outnumber the living, so that withdrawing costs the same in a queue of any length.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from math import inf
+
+from batcher._core.entries import Batch, Bundle, Entry, Group
+from batcher._core.states import State, advance
+from batcher.events import FlushReason
+from batcher.policies import LaneRules
+
+
+class Lane:
+    """The records of one key that are accepted and not settled."""
+
+    __slots__ = (
+        "_bundles",
+        "_forced",
+        "_forced_by",
+        "_hastened",
+        "_hastened_to",
+        "all_or_none",
+        "dead",
+        "in_flight",
+        "key",
+        "max_bytes",
+        "max_delay",
+        "max_records",
+        "paused_until",
+        "pending",
+        "pending_bytes",
+        "queue",
+        "queued",
+        "size",
+    )
+
+    def __init__(self, key: Hashable, rules: LaneRules, max_records: int, max_bytes: int, max_delay: float) -> None:
+        self.key = key
+        self.all_or_none = rules.all_or_none
+        self.max_records = min(max_records, rules.max_records)
+        self.max_bytes = min(max_bytes, rules.max_bytes)
+        self.max_delay = max_delay
+        self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
+        self.pending_bytes = 0
+        self.in_flight = 0  # calls
+        self.paused_until = -inf
+        self.queued = False  # in the ring of lanes that may have something to send
+        self.queue: deque[Entry] = deque()  # single records, tombstones among them
+        self.dead = 0  # tombstones
+        self.size = 0  # bytes of the living
+        self._bundles: deque[Bundle] = deque()
+        self._forced = 0  # leading entries of the queue, tombstones included, that are due whatever the time
+        self._forced_by = FlushReason.FLUSH
+        self._hastened: dict[Entry, float] = {}  # records that are due before the one that opened their batch
+        self._hastened_to = inf  # the earliest of them
+
+    def idle(self, now: float) -> bool:
+        """Return whether the lane holds no record, no call and no pause."""
+        return not self.pending and not self.in_flight and self.paused_until <= now
+
+
+    # Filling
+
+    @property
+    def count(self) -> int:
+        """Living single records."""
+        return len(self.queue) - self.dead
+
+    def append(self, entry: Entry) -> None:
+        """Buffer one record behind the others."""
+        advance((entry,), State.BUFFERED)
+        self.queue.append(entry)
+        self.size += entry.size
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Buffer records that were asked to come again: in front, in their order, and due."""
+        advance(entries, State.BUFFERED)
+        self.queue.extendleft(reversed(entries))
+        self.size += sum(entry.size for entry in entries)
+        if not self._forced:
+            self._forced_by = FlushReason.RETRY
+        self._forced += len(entries)
+
+    def append_bundle(self, bundle: Bundle, *, first: bool = False) -> None:
+        """Buffer entries that travel in a call of their own."""
+        advance(bundle.entries, State.BUFFERED)
+        for entry in bundle.entries:
+            entry.own_extras().bundled = True
+        if first:
+            self._bundles.appendleft(bundle)
+        else:
+            self._bundles.append(bundle)
+
+    def force(self, reason: FlushReason) -> None:
+        """Make all that is buffered now due."""
+        if len(self.queue) > self._forced:
+            if not self._forced:
+                self._forced_by = reason
+            self._forced = len(self.queue)
+
+    def hasten(self, entry: Entry, at: float) -> None:
+        """Make everything up to *entry* due at *at*, whichever record opened the batch."""
+        self._hastened[entry] = min(at, self._hastened.get(entry, inf))
+        self._hastened_to = min(at, self._hastened_to)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Account for a buffered single record that has just been settled."""
+        if entry.extras.bundled:
+            return
+        self.dead += 1
+        self.size -= entry.size
+        self._unhasten((entry,))
+        if self.dead > self.count + 16:
+            self._compact()
+
+    def _unhasten(self, entries: Sequence[Entry]) -> None:
+        if self._hastened:
+            for entry in entries:
+                self._hastened.pop(entry, None)
+            self._hastened_to = min(self._hastened.values(), default=inf)
+
+    def _compact(self) -> None:
+        living = deque(entry for entry in self.queue if entry.state is State.BUFFERED)
+        forced = sum(entry.state is State.BUFFERED for _, entry in zip(range(self._forced), self.queue, strict=False))
+        self.queue, self.dead, self._forced = living, 0, forced
+
+    # Leaving
+
+    def due_at(self) -> float:
+        """Return when the next batch is due: ``-inf`` whatever the time, ``inf`` if nothing is buffered."""
+        if self.dead or self._bundles:
+            self._trim()
+        if self._forced or self.count >= self.max_records or self.size >= self.max_bytes:
+            return -inf
+        at = self.queue[0].due_at if self.queue else inf
+        at = min(at, self._hastened_to)
+        if self._bundles:
+            at = min(at, self._bundles[0].due_at)
+        return at
+
+    def _trim(self) -> None:
+        queue = self.queue
+        while queue and queue[0].state is not State.BUFFERED:
+            queue.popleft()
+            self.dead -= 1
+            self._forced -= self._forced > 0
+        while self._bundles and not any(entry.state is State.BUFFERED for entry in self._bundles[0].entries):
+            self._bundles.popleft()
+
+    def cut(self, now: float, closing: bool) -> Batch:
+        """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered."""
+        if self._bundles and (not self.queue or self._bundles[0].due_at <= self.queue[0].due_at):
+            return self._cut_bundle()
+        reason = self._reason(now, closing)
+        if not self.dead and len(self.queue) <= self.max_records and self.size <= self.max_bytes:
+            entries, size = list(self.queue), self.size
+            self.queue.clear()
+            self._forced = 0
+        else:
+            entries, size = self._take()
+        self.size -= size
+        self._unhasten(entries)
+        advance(entries, State.IN_FLIGHT)
+        return Batch(self, entries, size, reason, None)
+
+    def _take(self) -> tuple[list[Entry], int]:
+        queue, size = self.queue, 0
+        entries: list[Entry] = []
+        while queue and len(entries) < self.max_records:
+            entry = queue[0]
+            if entry.state is State.BUFFERED:
+                if entries and size + entry.size > self.max_bytes:
+                    break
+                entries.append(entry)
+                size += entry.size
+            else:
+                self.dead -= 1
+            queue.popleft()
+            self._forced -= self._forced > 0
+        return entries, size
+
+    def _cut_bundle(self) -> Batch:
+        bundle = self._bundles.popleft()
+        entries = [entry for entry in bundle.entries if entry.state is State.BUFFERED]
+        advance(entries, State.IN_FLIGHT)
+        for entry in entries:
+            entry.extras.bundled = False
+        reason = FlushReason.GROUP if bundle.group else FlushReason.ISOLATION
+        return Batch(self, entries, sum(entry.size for entry in entries), reason, bundle)
+
+    def _reason(self, now: float, closing: bool) -> FlushReason:
+        if self.count >= self.max_records:
+            return FlushReason.RECORDS
+        if self.size >= self.max_bytes:
+            return FlushReason.BYTES
+        if self._forced:
+            return self._forced_by
+        if self.queue[0].due_at <= now:
+            return FlushReason.DELAY
+        return FlushReason.CLOSING if closing else FlushReason.IDENTITY
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is buffered, bundles first."""
+        for bundle in self._bundles:
+            yield from (entry for entry in bundle.entries if entry.state is State.BUFFERED)
+        yield from (entry for entry in self.queue if entry.state is State.BUFFERED)
+
+
+def fits(lane: Lane, group: Group) -> str | None:
+    """Return the rule that *group* breaks by its size, with figures; None if it fits one call."""
+    if len(group.members) > lane.max_records:
+        return f"{len(group.members)} records exceed the {lane.max_records} that one call may carry"
+    if group.size > lane.max_bytes:
+        return f"{group.size} bytes exceed the {lane.max_bytes} that one call may carry"
+    return None

@@ -1,0 +1,134 @@
+"""After a call: who is settled, who goes again, and whose culprit is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from batcher._core.entries import Backoff, Batch, Budget, Bundle, Entry, Group, Unit
+from batcher._core.house import House, unit_of
+from batcher._core.retries import given_up, may_try_again, retry_at
+from batcher._core.states import State, advance
+from batcher._core.verdicts import kept_nothing, misshapen, plain, read, refused_group, settled_group
+from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown
+from batcher.policies import RetryPolicy
+
+
+class Settling:
+    """Applies the answers of calls to the house."""
+
+    def __init__(self, house: House, policy: RetryPolicy, atomic: bool) -> None:
+        self._house = house
+        self._policy = policy
+        self._atomic = atomic
+
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> None:
+        """Apply what a call returned, or the exception that it raised."""
+        if isinstance(answer, BaseException):
+            self._failed(batch, answer, now, jitter)
+        elif problem := misshapen(answer, len(batch.entries)):
+            self._settle(batch.entries, [Unknown(problem)] * len(batch.entries), now)
+        elif plain(answer):
+            self._settle(batch.entries, answer, now, batch.size)
+        elif batch.group is not None:
+            self._answered_group(batch.group, answer, now, jitter)
+        else:
+            self._answered(batch, answer, now, jitter)
+
+    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float, size: int | None = None) -> None:
+        if entries:
+            if size is None:
+                size = sum(entry.size for entry in entries)
+            self._house.settle_all(entries[0].lane, entries, fates, size, now)
+
+    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> None:
+        count_attempt(batch.entries)
+        if not isinstance(error, (Retry, Refused)):
+            if self._atomic and isinstance(error, Exception) and not isinstance(error, TimeoutError):
+                error = Refused(ErrorDetail(str(error), code=type(error).__name__))
+            else:
+                error = Retry(error, applied="maybe")
+        if isinstance(error, Retry):
+            self._again(list(dict.fromkeys(map(unit_of, batch.entries))), [error], now, jitter)
+        elif batch.group is not None:
+            self._settle(batch.entries, refused_group(batch.group, error), now)
+        else:
+            self._isolate(batch, error, now)
+
+    def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
+        count_attempt(batch.entries)
+        settled, fates, again, retries = [], [], [], []
+        for entry, verdict in zip(batch.entries, verdicts, strict=True):
+            fate = read(verdict)
+            if isinstance(fate, Retry):
+                again.append(entry)
+                retries.append(fate)
+            else:
+                settled.append(entry)
+                fates.append(fate)
+        self._settle(settled, fates, now)
+        self._again(again, retries, now, jitter)
+
+    def _answered_group(self, group: Group, verdicts: Sequence[Any], now: float, jitter: float) -> None:
+        count_attempt(group.members)
+        retries = [verdict for verdict in verdicts if isinstance(verdict, Retry)]
+        if retries and kept_nothing(verdicts):
+            self._again([group], [max(retries, key=lambda retry: retry.after or 0.0)], now, jitter)
+            return
+        fates = [
+            given_up(member, verdict) if isinstance(verdict, Retry) else verdict
+            for member, verdict in zip(group.members, verdicts, strict=True)
+        ]
+        self._settle(group.members, settled_group(fates), now)
+
+    def _again(self, units: Sequence[Unit], retries: Sequence[Retry], now: float, jitter: float) -> None:
+        """Send *units* again later, each for its own reason or all for the one given; or give up on them."""
+        house, policy = self._house, self._policy
+        reasons = retries if len(retries) == len(units) else list(retries) * len(units)
+        waves: dict[float, list[Unit]] = {}
+        for unit, retry in zip(units, reasons, strict=True):
+            at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
+            if retry.pause_lane:
+                house.pause(unit.lane, at)
+            doubtful = retry.applied == "maybe" and policy.on_unknown == "raise"
+            if doubtful or not may_try_again(policy, unit, at, house.closes_at):
+                self._settle(unit.members, [given_up(member, retry) for member in unit.members], now)
+                continue
+            for member in unit.members:
+                member.extras.retries += 1
+                member.extras.maybe = member.extras.maybe or retry.applied == "maybe"
+            advance(unit.members, State.BACKING_OFF)
+            waves.setdefault(at, []).append(unit)
+        for at, wave in waves.items():
+            backoff = Backoff(wave[0].lane, at, wave)
+            house.backoffs[backoff] = None
+            house.deadlines.schedule(backoff, at)
+
+    def _isolate(self, batch: Batch, refused: Refused, now: float) -> None:
+        """Settle the culprits that the answer names and send the rest again; or look for them by halving."""
+        entries = batch.entries
+        named = {index: errors for index, errors in refused.named.items() if 0 <= index < len(entries)}
+        self._settle([entries[index] for index in named], [Rejected(errors) for errors in named.values()], now)
+        rest = [entry for index, entry in enumerate(entries) if index not in named]
+        if not rest:
+            return
+        if len(entries) == 1:
+            self._settle(rest, [Rejected(refused.errors)], now)
+            return
+        budget = batch.bundle.budget if batch.bundle is not None else None
+        budget = budget or Budget(self._policy.isolation_calls)
+        middle = len(rest) // 2
+        parts = [rest] if named else [rest[:middle], rest[middle:]]
+        if not budget.spend(len(parts)):
+            self._settle(rest, [Rejected(refused.errors, isolated=False)] * len(rest), now)
+            return
+        for part in parts:
+            batch.lane.append_bundle(Bundle(part, now, budget=budget))
+            for entry in part:
+                self._house.watch_expiry(entry)
+
+
+def count_attempt(entries: Sequence[Entry]) -> None:
+    """Note that a call has carried *entries*; only needed for those that may go again."""
+    for entry in entries:
+        entry.own_extras().attempts += 1
