@@ -1,0 +1,80 @@
+"""Writes single records to SaaS systems in full batches, and gives every caller the fate of its own.
+
+General layout: ``_core`` decides and never waits; ``destinations`` take batches; ``_batcher`` and the
+modules below it wait and never decide; ``writer`` puts destinations and batcher together. A module
+imports only from layers below its own; ``tests/test_layers.py`` holds the table.
+"""
+
+__version__ = "0.1.0"
+
+from batcher._batcher import Batcher
+from batcher._receipts import Receipt
+from batcher._shell import Statistics
+from batcher.errors import (
+    BatcherClosed,
+    BatcherError,
+    BatcherNotOpen,
+    InvalidGroup,
+    InvalidRecord,
+    NestedSubmit,
+    Overloaded,
+    RecordError,
+    RecordNotWritten,
+    RecordRejected,
+    RecordRolledBack,
+    RecordUnknown,
+)
+from batcher.events import Event, EventKind, FlushReason
+from batcher.outcomes import (
+    Accepted,
+    ErrorDetail,
+    NotWritten,
+    Outcome,
+    Refused,
+    Rejected,
+    Retry,
+    RolledBack,
+    Unknown,
+    Written,
+)
+from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
+from batcher.writer import Writer
+from batcher.writes import Association, Write, WriteType
+
+__all__ = [
+    "Accepted",
+    "Association",
+    "AutoBatchPolicy",
+    "Batcher",
+    "BatcherClosed",
+    "BatcherError",
+    "BatcherNotOpen",
+    "ErrorDetail",
+    "Event",
+    "EventKind",
+    "FlushReason",
+    "InvalidGroup",
+    "InvalidRecord",
+    "Limits",
+    "NestedSubmit",
+    "NotWritten",
+    "Outcome",
+    "Overloaded",
+    "Receipt",
+    "RecordError",
+    "RecordNotWritten",
+    "RecordRejected",
+    "RecordRolledBack",
+    "RecordUnknown",
+    "Refused",
+    "Rejected",
+    "Retry",
+    "RetryPolicy",
+    "RolledBack",
+    "Statistics",
+    "Unknown",
+    "Write",
+    "WriteType",
+    "Writer",
+    "Written",
+]

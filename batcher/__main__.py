@@ -1,0 +1,63 @@
+"""The command ``batcher``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import sys
+from collections.abc import Sequence
+
+from batcher import __version__
+from batcher.cli import demo, load
+from batcher.cli._errors import CommandError, ExitCode
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code. What goes wrong is a sentence on stderr.
+
+    :param argv: the arguments after the name of the command; those of the process by default
+    """
+    _print_whatever_comes()
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed the help or the problem
+        return int(stop.code or 0)
+    try:
+        if importlib.util.find_spec("rich") is None:
+            raise CommandError("the command needs the extra 'cli': pip install 'saas-batcher[cli]'")
+        return int(arguments.run(arguments))
+    except CommandError as error:
+        sys.stderr.write(f"batcher {arguments.command}: {error}\n")
+        return ExitCode.USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write(f"batcher {arguments.command}: interrupted\n")
+        return ExitCode.INTERRUPTED
+
+
+def _print_whatever_comes() -> None:
+    """Let the streams escape what their encoding lacks: a name is no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="batcher", description="Write records one at a time; the API sees full batches."
+    )
+    parser.add_argument("--version", action="version", version=f"batcher {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command, summary in (
+        ("demo", demo, "see what batching does, in a few seconds and without a network"),
+        ("load", load, "write the records of a file and note the fate of each"),
+    ):
+        layout = argparse.RawDescriptionHelpFormatter
+        subparser = commands.add_parser(name, help=summary, description=command.DESCRIPTION, formatter_class=layout)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""The batcher: the same four verbs for any record and any batch function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar, cast
+
+from batcher._core.engine import Verb
+from batcher._core.entries import NO_EXTRAS, Entry
+from batcher._crew import Crew, working_for
+from batcher._receipts import Receipt, result_of
+from batcher._shell import Shell
+from batcher.destinations.function import Function, WriteFunction
+from batcher.events import Hook
+from batcher.outcomes import Outcome
+from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+NOTHING = Verb.NOTHING  # a lookup less for every record
+
+
+class Batcher(Shell, Generic[R, T]):
+    """Coalesces single records into batches, and gives every caller the fate of its own record.
+
+    Use it as ``async with Batcher(write) as batcher``; it has no other start or stop.
+
+    :param write: ``async def write(key, records)``: makes one call and returns one item per record, in
+        order. An item is a value (the record is written, and ``submit()`` returns the value), an
+        outcome, an exception (the record is rejected) or :class:`Retry`. It may raise :class:`Retry` for
+        the whole batch, or :class:`Refused` if nothing of it was applied. Whatever else it raises makes
+        all records of the batch unknown, unless *atomic* is set.
+    :param auto_batch: when a batch is due; by default 100 records, 1 MB, 0.05 s
+    :param retry: when to try again; by default for 60 s, and never what may have been applied
+    :param limits: ceilings of what is pending and in flight
+    :param atomic: a raise of *write* means that nothing was applied, so the batch is sent again in
+        halves until the culprit stands alone (a timeout still leaves it unknown)
+    :param size_of: returns the size of one record in bytes; without it bytes are not counted
+    :param on_event: called in the event loop with each :class:`Event`; what it raises is logged
+    """
+
+    def __init__(
+        self,
+        write: WriteFunction,
+        *,
+        auto_batch: AutoBatchPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        limits: Limits | None = None,
+        atomic: bool = False,
+        size_of: Callable[[R], int] | None = None,
+        on_event: Hook | None = None,
+    ) -> None:
+        if not callable(write):
+            raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
+        function = Function(write)
+        super().__init__(
+            function,
+            function.rules,
+            auto_batch=auto_batch,
+            retry=retry,
+            limits=limits,
+            on_event=on_event,
+            atomic=atomic,
+        )
+        self._size_of = size_of
+
+    async def submit(
+        self,
+        record: R,
+        *,
+        key: Hashable = None,
+        identity: Hashable = None,
+        max_delay: Seconds | None = None,
+        deadline: Seconds | None = None,
+    ) -> T:
+        """Submit one record and wait for its fate.
+
+        :param key: the lane; only records of one lane share a batch
+        :param identity: equal for writes of the same remote record, in whichever lanes: they go out one
+            after the other, in the order accepted
+        :param max_delay: seconds that a batch opened by this record waits for company; None is the policy's
+        :param deadline: seconds from now after which it is not sent any more; None is never
+        :returns: what the write function returned for this record; an explicit outcome as it is
+        :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
+        :raises InvalidRecord: it is larger than a batch may be
+        :raises BatcherClosed: the batcher takes no more records
+        :raises BatcherNotOpen: not entered, or entered in another event loop
+        :raises NestedSubmit: called inside *write* of the same batcher
+        """
+        crew = self._crew
+        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
+        if crew is None or crew.running() is not crew.loop or crew.closing or crew in working_for():
+            crew = self._opened("submit()")
+        extras = NO_EXTRAS
+        if identity is not None or max_delay is not None or deadline is not None or self._size_of is not None:
+            extras = self._extras(crew, identity, self._measure(record), max_delay, deadline)
+        waiter = crew.new_waiter()
+        entry = Entry(record, waiter, extras)
+        verb = self._engine.submit(entry, key, crew.now())
+        if verb is not NOTHING:
+            crew.obey(verb)
+        try:
+            await waiter
+        except BaseException:
+            crew.abandon((entry,))
+            raise
+        verdict = entry.verdict
+        return cast(T, result_of(entry) if isinstance(verdict, Outcome) else verdict)
+
+    def submit_nowait(
+        self,
+        record: R,
+        *,
+        key: Hashable = None,
+        identity: Hashable = None,
+        max_delay: Seconds | None = None,
+        deadline: Seconds | None = None,
+    ) -> Receipt[T]:
+        """Submit one record without waiting for anything; also from a callback of the loop.
+
+        :returns: the receipt; nobody needs to await it
+        :raises Overloaded: no place is free, or others wait for one
+        """
+        crew = self._opened("submit_nowait()", waits=False)
+        receipt: Receipt[T] = self._receipt(crew, record, identity, max_delay, deadline)
+        self._accept_now(crew, receipt, key)
+        return receipt
+
+    async def enqueue(
+        self,
+        record: R,
+        *,
+        key: Hashable = None,
+        identity: Hashable = None,
+        max_delay: Seconds | None = None,
+        deadline: Seconds | None = None,
+    ) -> Receipt[T]:
+        """Submit one record and wait for a place only, not for its fate.
+
+        :returns: the receipt; nobody needs to await it
+        """
+        crew = self._opened("enqueue()")
+        receipt: Receipt[T] = self._receipt(crew, record, identity, max_delay, deadline)
+        await self._accept_in_turn(crew, receipt, key)
+        return receipt
+
+    async def submit_all(
+        self,
+        records: Iterable[R],
+        *,
+        key: Hashable = None,
+        identities: Iterable[Hashable] | None = None,
+        deadline: Seconds | None = None,
+        all_or_none: bool = False,
+    ) -> list[Outcome]:
+        """Submit many records and wait for the fate of each. The last one in makes their batch due.
+
+        :param identities: one per record, None where unknown
+        :param all_or_none: they are a group: a call of their own, written together or not at all
+        :returns: the outcomes in the order of *records*, failures too: nothing is raised for them. A
+            record that can never be written is :class:`Rejected`.
+        :raises InvalidGroup: with *all_or_none*: too many, too large, or two of one identity
+        """
+        crew = self._opened("submit_all()")
+        records = list(records)
+        names = [None] * len(records) if identities is None else list(identities)
+        if len(names) != len(records):
+            raise ValueError(f"identities must have one item per record: {len(names)} for {len(records)} records")
+        if not records:
+            return []
+        # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
+        receipts: list[Receipt[T]] = [
+            self._receipt(crew, record, identity, None if identity is None else 0.0, deadline)
+            for record, identity in zip(records, names, strict=True)
+        ]
+        if all_or_none:
+            return await self._accept_group(crew, receipts, key)
+        return await self._accept_all(crew, receipts, [key] * len(records))
+
+    def _receipt(
+        self, crew: Crew, record: R, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None
+    ) -> Receipt[T]:
+        return Receipt(crew, record, self._extras(crew, identity, self._measure(record), max_delay, deadline))
+
+    def _measure(self, record: R) -> int:
+        if self._size_of is None:
+            return 0
+        size = self._size_of(record)
+        if not isinstance(size, int) or size < 0:
+            raise TypeError(f"size_of must return a number of bytes, not {size!r}")
+        return size

@@ -1,0 +1,324 @@
+"""The tasks of one batcher: a keeper that watches the clock, and workers that make the calls.
+
+They decide nothing. After every step that may have changed something, :meth:`Crew.turn` asks the
+engine what is to be done and does it, in the same step: nothing is queued without somebody awake.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Hashable, Sequence
+from contextvars import ContextVar
+from math import inf
+from random import random
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from batcher._backend import AwaitableWaiter, Backend, Waiter, being_cancelled
+from batcher._core.engine import Engine, Verb
+from batcher._core.entries import Batch, Entry, Unit
+from batcher._core.states import State
+from batcher._receipts import Detached
+from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
+from batcher.events import Event, EventKind, Hook
+
+
+class Sender(Protocol):
+    """What the crew needs of a destination."""
+
+    async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Any]:
+        """Make one call and return one verdict per item."""
+
+
+logger = logging.getLogger("batcher")
+
+# The crews whose write functions the current task runs in, or was started from.
+_working: ContextVar[tuple[Crew, ...]] = ContextVar("batcher_working_for", default=())
+working_for = _working.get
+
+
+class Crew:
+    """Everything that waits on behalf of one open batcher. It does not know the Batcher itself, so that
+    one that is dropped unclosed can be collected, and warn.
+    """
+
+    def __init__(self, backend: Backend, engine: Engine, sender: Sender, call_timeout: float, hook: Hook | None) -> None:
+        self.engine = engine
+        self.backend = backend
+        self.loop = backend.loop
+        self.running = backend.running
+        self.now = backend.now
+        self.new_waiter = backend.new_waiter
+        self.closing = False
+        self.calls_made = 0
+        self.admissions: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
+        self._sender = sender
+        self._call_timeout = call_timeout
+        self._hook = hook
+        self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
+        self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, and since when
+        self._idle: list[AwaitableWaiter] = []  # workers with nothing to do
+        self._wanted = 0  # workers that the keeper is to hire
+        self._bell: Waiter | None = None  # wakes the keeper
+        self._armed_at = -inf  # when the keeper wakes by itself
+        self._drained: AwaitableWaiter | None = None
+
+    # Who may call
+
+    def check_loop(self) -> None:
+        """Refuse a caller in another event loop, or in none.
+
+        :raises BatcherNotOpen: always, then
+        """
+        if self.running() is not self.loop:
+            raise BatcherNotOpen(
+                f"this batcher was opened in another event loop (on {self.backend.name}); from a thread use "
+                "anyio.from_thread.run(batcher.submit, record), in another loop open a batcher of its own"
+            )
+
+    def check_may_wait(self, what: str) -> None:
+        """Refuse to wait where waiting may never end.
+
+        :raises BatcherNotOpen: in another event loop
+        :raises NestedSubmit: inside the write function of this very batcher
+        """
+        self.check_loop()
+        if self in working_for():
+            raise NestedSubmit(
+                f"{what} inside the write function of the same batcher may wait for itself for ever; "
+                "submit_nowait() without awaiting the receipt is fine, and so is a second Batcher"
+            )
+
+    def check_open(self) -> None:
+        """Refuse new records after closing.
+
+        :raises BatcherClosed: always, then
+        """
+        if self.closing:
+            raise BatcherClosed("the batcher is closing or closed and takes no more records")
+
+    # Doing what the engine says
+
+    def turn(self) -> None:
+        """Ask the engine what is to be done, and do it. Nothing here waits."""
+        plan = self.engine.poll(self.now())
+        for batch in plan.batches:
+            self._hand_out(batch)
+        for entry in plan.settled:
+            waiter = entry.waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+        if self.admissions:
+            for unit in (*plan.admitted, *plan.settled):
+                place = self.admissions.pop(unit, None)
+                if place is not None and not place.done():
+                    place.set_result(None)
+        if plan.ask_again_at < self._armed_at:
+            self._ring()
+        if self._drained is not None and self.is_idle() and not self._drained.done():
+            self._drained.set_result(None)
+
+    def obey(self, verb: Verb) -> None:
+        """Do what a submit has made necessary."""
+        if verb is Verb.CLOCK:
+            if self.engine.next_at < self._armed_at:
+                self._ring()
+        elif verb is not Verb.NOTHING:
+            self.turn()
+
+    def _ring(self) -> None:
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    def _hand_out(self, batch: Batch) -> None:
+        self.calls_made += 1
+        self._batches.append(batch)
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.done():
+                worker.set_result(None)
+                break
+        else:
+            self._wanted += 1
+            self._ring()
+        if self._hook is not None:
+            self.emit(
+                Event(
+                    kind=EventKind.DISPATCHED,
+                    key=batch.lane.key,
+                    reason=batch.reason,
+                    records=len(batch.entries),
+                    size_bytes=batch.size,
+                    seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.entries),
+                )
+            )
+
+    # The tasks
+
+    async def keep(self, tasks: TaskGroup) -> None:
+        """Watch the clock, and hire workers.
+
+        The keeper hires because it runs in the context of the ``async with``: a task started by a submit
+        would run ``write`` in the context variables of whoever happened to fill the batch.
+        """
+        while True:
+            # No await between these lines: a submit sees either the bell or the earlier time.
+            while self._wanted:
+                self._wanted -= 1
+                tasks.start_soon(self._work)
+            self._bell = bell = self.new_waiter()
+            self._armed_at = min(self.engine.next_at, self._next_timeout())
+            with anyio.CancelScope(deadline=self._armed_at):
+                await bell
+            self._time_out()
+            self.turn()
+
+    def _next_timeout(self) -> float:
+        # All calls have the same timeout, so the one that began first is the first to be late.
+        began_at = next((began_at for _, began_at in self._calls.values()), inf)
+        return began_at + self._call_timeout
+
+    def _time_out(self) -> None:
+        now = self.now()
+        for scope, (_, began_at) in self._calls.items():
+            if began_at + self._call_timeout > now:
+                break
+            scope.cancel()
+
+    async def _work(self) -> None:
+        _working.set((*working_for(), self))
+        while True:
+            # One scope for many calls: a scope per call would cost as much as twenty records.
+            with anyio.CancelScope() as scope:
+                await self._make_calls(scope)
+            late = self._calls.pop(scope, None)
+            if late is not None:
+                error = TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
+                self._answered(late[0], error, late[1])
+
+    async def _make_calls(self, scope: anyio.CancelScope) -> None:
+        while not scope.cancel_called:
+            if not self._batches:
+                waiter = self.new_waiter()
+                self._idle.append(waiter)
+                await waiter
+                continue
+            batch, began_at = self._batches.popleft(), self.now()
+            self._calls[scope] = batch, began_at
+            if began_at + self._call_timeout < self._armed_at:
+                self._ring()
+            answer = await self._call(batch)
+            del self._calls[scope]
+            self._answered(batch, answer, began_at)
+            if self._batches:
+                await checkpoint()  # a write that never waits must not keep the loop to itself
+
+    async def _call(self, batch: Batch) -> Any:
+        try:
+            return await self._sender.send(
+                batch.lane.key, batch.records, all_or_none=batch.group is not None
+            )
+        except anyio.get_cancelled_exc_class() as error:
+            if being_cancelled():
+                raise
+            return error  # not ours: it leaked out of the write function
+        except Exception as error:
+            return error
+
+    def _answered(self, batch: Batch, answer: Any, began_at: float) -> None:
+        now = self.now()
+        self.engine.settle(batch, answer, now, random())
+        if self._hook is not None:
+            self._report_answer(batch, now - began_at)
+        self.turn()
+
+    # Ending
+
+    def is_idle(self) -> bool:
+        """Return whether every accepted record has its outcome and no call is out."""
+        return not self.engine.pending and not self.engine.in_flight
+
+    async def drain(self, timeout: float) -> None:
+        """Close the gate, make everything due, and wait until all is settled or the time is up."""
+        now = self.now()
+        self.closing = True
+        self.engine.close(now, now + timeout)
+        self.turn()
+        with anyio.CancelScope(deadline=now + timeout):
+            while not self.is_idle():
+                self._drained = self.new_waiter()
+                await self._drained
+
+    def abort(self, cause: str) -> None:
+        """Settle whatever is left at once."""
+        self.closing = True
+        self._batches.clear()
+        self.engine.abort(self.now(), cause)
+        self.turn()
+
+    def withdraw(self, unit: Unit) -> bool:
+        """Take a unit back, if no call carries it."""
+        withdrawn = self.engine.withdraw(unit, self.now())
+        self.turn()
+        return withdrawn
+
+    def abandon(self, units: Sequence[Unit]) -> None:
+        """The caller of these was cancelled: withdraw what can be, and see the rest to its end."""
+        for unit in units:
+            if unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now()):
+                continue
+            for entry in unit.members:
+                entry.waiter = Detached(self, entry)
+                if entry.state is State.SETTLED:
+                    self.report_detached(entry)  # settled in the very turn in which its caller was cancelled
+        self.turn()
+
+    # Telling
+
+    def report_detached(self, entry: Entry) -> None:
+        """Tell the hook the outcome that a cancelled caller did not see."""
+        fate = entry.fate()
+        if fate is not None and self._hook is not None:
+            self.emit(
+                Event(
+                    kind=EventKind.DETACHED,
+                    key=entry.lane.key,
+                    records=1,
+                    outcomes={fate.kind: 1},
+                    codes=_codes((entry,)),
+                )
+            )
+
+    def _report_answer(self, batch: Batch, seconds: float) -> None:
+        fates = [fate for entry in batch.entries if (fate := entry.fate()) is not None]
+        self.emit(
+            Event(
+                kind=EventKind.ANSWERED,
+                key=batch.lane.key,
+                records=len(batch.entries),
+                size_bytes=batch.size,
+                seconds=seconds,
+                outcomes=Counter(fate.kind for fate in fates),
+                retried=len(batch.entries) - len(fates),
+                codes=_codes(batch.entries),
+            )
+        )
+
+    def emit(self, event: Event) -> None:
+        """Call the hook. What it raises is its own affair."""
+        assert self._hook is not None
+        try:
+            self._hook(event)
+        except Exception:
+            logger.exception("the on_event hook raised; the event is lost, the records are not")
+
+
+def _codes(entries: Sequence[Entry]) -> tuple[str, ...]:
+    codes = {
+        error.code for entry in entries for error in getattr(entry.verdict, "errors", ()) if error.code is not None
+    }
+    return tuple(sorted(codes)[:10])

@@ -1,0 +1,155 @@
+"""Receipts: the future of one record's outcome, and those who wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from batcher._backend import AwaitableWaiter, Waiter
+from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
+from batcher._core.states import State
+from batcher.errors import BatcherClosed, error_for
+from batcher.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from batcher._crew import Crew
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Receipt(Entry, Generic[T_co]):
+    """The future of one accepted record. Await it never, once, or from many tasks.
+
+    ``await receipt`` returns what ``submit()`` returns, or raises a fresh
+    :class:`~batcher.errors.RecordError`. A cancelled ``await`` only stops waiting.
+    """
+
+    __slots__ = ("_crew",)
+
+    def __init__(
+        self, crew: Crew, record: Any, extras: Extras = NO_EXTRAS, waiter: Waiter | None = None
+    ) -> None:
+        super().__init__(record, waiter, extras)
+        self._crew = crew
+
+    @property
+    def done(self) -> bool:
+        """Whether the record has its outcome."""
+        return self.state is State.SETTLED
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The fate of the record, or None as long as it is open."""
+        return self.fate()
+
+    def withdraw(self) -> bool:
+        """Take the record back, and return whether that was possible.
+
+        True: no further attempt will be made; whoever awaits the receipt gets
+        :class:`~batcher.errors.RecordNotWritten`, or :class:`~batcher.errors.RecordUnknown` if an earlier
+        attempt may have been applied. False: a call carries it, or it has its outcome already.
+
+        :raises BatcherNotOpen: called outside of the batcher's own event loop
+        """
+        self._crew.check_loop()
+        return self._crew.withdraw(self)
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        if self.state is not State.SETTLED:
+            crew = self._crew
+            crew.check_may_wait("await receipt")
+            waiter = crew.new_waiter()
+            attach(self, waiter)
+            yield from waiter.__await__()
+        return cast(T_co, result_of(self))
+
+    def __repr__(self) -> str:
+        fate = self.fate()
+        return f"<Receipt: {self.state.name.lower() if fate is None else fate.kind}>"
+
+
+def result_of(entry: Entry) -> Any:
+    """Return what the caller of a settled record gets, or raise it.
+
+    :raises RecordError: the outcome is not a success
+    :raises BatcherClosed: it was never accepted, because the batcher closed
+    """
+    verdict = entry.verdict
+    if not isinstance(verdict, Outcome) or verdict.ok:
+        return verdict
+    if verdict is NOT_ACCEPTED:
+        raise BatcherClosed("the batcher closed while the record waited for a place; it was not accepted")
+    raise error_for(verdict, entry.submitted)
+
+
+def attach(entry: Entry, waiter: Waiter) -> None:
+    """Have *waiter* told when *entry* settles, next to those who wait already."""
+    present = entry.waiter
+    if present is None or present.done():
+        entry.waiter = waiter
+    elif isinstance(present, Several):
+        present.add(waiter)
+    else:
+        entry.waiter = Several(present, waiter)
+
+
+class Several:
+    """A few waiters of one record, each woken on its own: one that is cancelled takes nobody along."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self, *waiters: Waiter) -> None:
+        self._waiters = list(waiters)
+
+    def add(self, waiter: Waiter) -> None:
+        """Take one more in, and drop those who gave up."""
+        self._waiters = [each for each in self._waiters if not each.done()]
+        self._waiters.append(waiter)
+
+    def done(self) -> bool:
+        """Return False: there may be more to tell."""
+        return False
+
+    def set_result(self, result: None, /) -> None:
+        """Tell them all."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Countdown:
+    """Wakes one task when a number of records have their outcomes."""
+
+    __slots__ = ("_left", "_waiter")
+
+    def __init__(self, left: int, waiter: AwaitableWaiter) -> None:
+        self._left = left
+        self._waiter = waiter
+
+    def done(self) -> bool:
+        """Return whether the waiting task has stopped waiting."""
+        return self._waiter.done()
+
+    def set_result(self, result: None, /) -> None:
+        """Count one."""
+        self._left -= 1
+        if not self._left:
+            self._waiter.set_result(None)
+
+
+class Detached:
+    """Stands in for a cancelled caller, so that somebody observes the outcome."""
+
+    __slots__ = ("_crew", "_entry")
+
+    def __init__(self, crew: Crew, entry: Entry) -> None:
+        self._crew = crew
+        self._entry = entry
+
+    def done(self) -> bool:
+        """Return False: it wants to know."""
+        return False
+
+    def set_result(self, result: None, /) -> None:
+        """Report the outcome to the hook."""
+        self._crew.report_detached(self._entry)

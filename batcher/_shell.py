@@ -1,0 +1,270 @@
+"""The shell: opens, accepts, waits, and closes. It decides nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import attrs
+from anyio.abc import TaskGroup
+
+from batcher._backend import current_backend
+from batcher._core.engine import Engine
+from batcher._core.entries import NOT_ACCEPTED, Entry, Extras, Unit
+from batcher._core.states import State
+from batcher._crew import Crew, Sender
+from batcher._receipts import Countdown, Receipt, attach, result_of
+from batcher.errors import BatcherNotOpen, InvalidRecord, Overloaded
+from batcher.events import Hook
+from batcher.outcomes import NotWritten, Outcome, Rejected
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """What a batcher has done and holds, at one moment."""
+
+    accepted: int
+    """Records taken in so far: settled ones and pending ones."""
+    settled: int
+    """Records that have their outcome."""
+    pending: int
+    """Records accepted and without outcome: buffered, in flight, backing off, or behind another write."""
+    pending_bytes: int
+    """Their encoded size; 0 without sizes."""
+    waiting: int
+    """Submits that wait for a place; a group counts once. Not accepted yet."""
+    in_flight: int
+    """Calls out at this moment."""
+    calls: int
+    """Calls made so far, retries and the search for culprits included."""
+    lanes: int
+    """Lanes that hold a record, a call or a pause."""
+    outcomes: Mapping[str, int]
+    """Settled records by outcome kind, for example ``{"written": 9990, "rejected": 10}``."""
+
+
+class Shell:
+    """What a Batcher and a Writer have in common."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        rules_of: Callable[[Hashable], LaneRules],
+        *,
+        auto_batch: AutoBatchPolicy | None,
+        retry: RetryPolicy | None,
+        limits: Limits | None,
+        on_event: Hook | None,
+        atomic: bool = False,
+    ) -> None:
+        self._sender = sender
+        self._limits = limits or Limits()
+        self._on_event = on_event
+        self._engine = Engine(
+            auto_batch or AutoBatchPolicy(), retry or RetryPolicy(), self._limits, rules_of, atomic=atomic
+        )
+        self._crew: Crew | None = None
+        self._tasks: TaskGroup | None = None
+        self._open = False
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        """Start the batcher in the running event loop.
+
+        :raises BatcherNotOpen: entered before; a batcher lives once
+        """
+        self._check_fresh()
+        crew = Crew(current_backend(), self._engine, self._sender, self._limits.call_timeout, self._on_event)
+        self._crew = crew
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(crew.keep, self._tasks, name="batcher")
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Drain, or settle at once if the host is cancelled; then end the tasks.
+
+        The body's exception leaves as it is, never wrapped in a group.
+        """
+        crew, tasks = self._crew, self._tasks
+        assert crew is not None and tasks is not None
+        interruption = None if isinstance(error, Exception) else error
+        try:
+            if interruption is None:
+                await crew.drain(self._limits.shutdown_timeout)
+        except BaseException as late:  # the host is cancelled while it drains
+            interruption = late
+        out_of_time = f"the shutdown timeout of {self._limits.shutdown_timeout:g} s passed"
+        crew.abort(out_of_time if interruption is None else "the batcher was cancelled")
+        self._open = False
+        tasks.cancel_scope.cancel()
+        return await self._leave(tasks, error, interruption)
+
+    async def _leave(
+        self, tasks: TaskGroup, error: BaseException | None, interruption: BaseException | None
+    ) -> bool | None:
+        kind = None if interruption is None else type(interruption)
+        trace = None if interruption is None else interruption.__traceback__
+        try:
+            swallowed = await tasks.__aexit__(kind, interruption, trace)
+        except BaseExceptionGroup as group:
+            # Our tasks turn errors into outcomes, so there is one at most: an interrupt or a bug, or
+            # the body's own, wrapped on its way. The task group is our affair: hand it on bare.
+            if len(group.exceptions) != 1:
+                raise
+            only = group.exceptions[0]
+            if only is error:
+                return False
+            raise only from only.__cause__
+        return swallowed if interruption is not None else False
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", False):
+            warnings.warn(
+                f"unclosed {self!r}: use it as 'async with Batcher(...)'", ResourceWarning, source=self, stacklevel=1
+            )
+
+    def __repr__(self) -> str:
+        state = "open" if self._open else "closed" if self._crew is not None else "not entered"
+        engine = self._engine
+        return f"<{type(self).__name__} {state}: {engine.pending} pending, {engine.in_flight} in flight>"
+
+    def _check_fresh(self) -> None:
+        if self._crew is not None:
+            raise BatcherNotOpen(
+                f"this {type(self).__name__} was entered before; it lives once, in one event loop: make a new one"
+            )
+
+    # Accepting
+
+    def _opened(self, what: str, *, waits: bool = True) -> Crew:
+        """Return the crew, if *what* may be called here and now."""
+        crew = self._crew
+        if crew is None:
+            raise BatcherNotOpen(f"{what} before entering: use it inside 'async with {type(self).__name__}(...)'")
+        crew.check_loop()
+        if waits:
+            crew.check_may_wait(what)
+        crew.check_open()
+        return crew
+
+    def _extras(
+        self, crew: Crew, identity: Hashable, size: int, max_delay: Seconds | None, deadline: Seconds | None
+    ) -> Extras:
+        hash(identity)  # a TypeError now is better than half a record accepted
+        extras = Extras(identity, size)
+        if max_delay is not None:
+            extras.delay = to_seconds("max_delay", max_delay)
+        if deadline is not None:
+            extras.expires_at = crew.now() + to_seconds("deadline", deadline)
+        return extras
+
+    def _accept(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
+        """Give a record to the engine, and do what that makes necessary."""
+        crew.obey(self._engine.submit(receipt, key, crew.now()))
+
+    def _accept_now(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
+        self._accept(crew, receipt, key)
+        if receipt.state is State.WAITING:
+            crew.withdraw(receipt)
+            admission = self._engine.house.admission
+            raise Overloaded(
+                f"no place is free: {admission.pending} records are pending and {len(admission)} submits wait; "
+                "await submit() or enqueue(), or raise the Limits"
+            )
+
+    async def _accept_in_turn(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
+        self._accept(crew, receipt, key)
+        if receipt.state is State.WAITING:
+            crew.admissions[receipt] = place = crew.new_waiter()
+            try:
+                await place
+            except BaseException:
+                crew.admissions.pop(receipt, None)
+                crew.abandon((receipt,))
+                raise
+            if receipt.done and receipt.verdict is NOT_ACCEPTED:
+                result_of(receipt)
+
+    async def _accept_all(
+        self, crew: Crew, receipts: Sequence[Receipt[Any]], keys: Sequence[Hashable]
+    ) -> list[Outcome]:
+        """Accept records that each have a fate of their own, and wait for all of them."""
+        refused: dict[Entry, Outcome] = {}
+        last: dict[Hashable, Entry] = {}
+        for receipt, key in zip(receipts, keys, strict=True):
+            try:
+                self._accept(crew, receipt, key)
+                last[key] = receipt
+            except InvalidRecord as error:
+                refused[receipt] = Rejected((error.detail,))
+        for entry in last.values():
+            self._engine.complete(entry, crew.now())
+        crew.turn()
+        accepted = [receipt for receipt in receipts if receipt not in refused]
+        await self._wait_for(crew, accepted, accepted)
+        return [refused.get(receipt) or _fate(receipt) for receipt in receipts]
+
+    async def _accept_group(self, crew: Crew, receipts: Sequence[Receipt[Any]], key: Hashable) -> list[Outcome]:
+        """Accept an all-or-none group, and wait for it."""
+        group, verb = self._engine.submit_group(receipts, key, crew.now())
+        crew.obey(verb)
+        await self._wait_for(crew, receipts, (group,))
+        return [_fate(receipt) for receipt in receipts]
+
+    # Waiting
+
+    async def _wait_for(self, crew: Crew, entries: Iterable[Entry], withdrawable: Sequence[Unit] = ()) -> None:
+        """Wait until all *entries* are settled; if cancelled, withdraw what may be withdrawn."""
+        pending = [entry for entry in entries if entry.state is not State.SETTLED]
+        if not pending:
+            return
+        waiter = crew.new_waiter()
+        countdown = Countdown(len(pending), waiter)
+        for entry in pending:
+            attach(entry, countdown)
+        try:
+            await waiter
+        except BaseException:
+            crew.abandon(withdrawable)
+            raise
+
+    async def flush(self) -> None:
+        """Make everything accepted so far due, and wait until each of it has its outcome.
+
+        It overrides no pause and no backoff, and covers no record that still waits for a place.
+        """
+        crew = self._opened("flush()")
+        self._engine.flush(crew.now())
+        pending = list(self._engine.pending_entries())
+        crew.turn()
+        await self._wait_for(crew, pending)
+
+    def statistics(self) -> Statistics:
+        """Return what the batcher has done and holds right now."""
+        house = self._engine.house
+        settled = house.outcomes.total()
+        return Statistics(
+            accepted=settled + house.admission.pending,
+            settled=settled,
+            pending=house.admission.pending,
+            pending_bytes=house.admission.pending_bytes,
+            waiting=len(house.admission),
+            in_flight=len(house.in_flight),
+            calls=self._crew.calls_made if self._crew is not None else 0,
+            lanes=len(house.lanes),
+            outcomes=dict(house.outcomes),
+        )
+
+
+def _fate(receipt: Receipt[Any]) -> Outcome:
+    # Never accepted, because the batcher closed: for one record among many that is an outcome like any other.
+    return receipt.fate() or NotWritten("the batcher closed while the record waited for a place")

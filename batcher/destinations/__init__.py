@@ -1,0 +1,23 @@
+"""Destinations: the places that records are written to.
+
+Names are imported on first use, so that ``import batcher`` loads neither httpx nor sqlite3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from batcher.destinations._protocol import Destination, Prepared
+
+if TYPE_CHECKING:
+    from batcher.destinations.sqlite import SQLite
+
+__all__ = ["Destination", "Prepared", "SQLite"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "SQLite":
+        from batcher.destinations.sqlite import SQLite
+
+        return SQLite
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,35 @@
+"""The function destination: any async function that takes a batch. It is what ``Batcher(write)`` uses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from batcher.outcomes import Verdict
+from batcher.policies import LaneRules
+
+WriteFunction: TypeAlias = Callable[[Any, list[Any]], Awaitable[Sequence[Verdict]]]
+
+
+@attrs.frozen
+class Function:
+    """Calls ``write(key, records)``. It encodes nothing and knows no limits of its own.
+
+    A group gets a call of its own, but the function is not told: whoever submits groups has a function
+    that applies each call as a whole or not at all.
+    """
+
+    write: WriteFunction
+
+    def rules(self, lane: Hashable) -> LaneRules:
+        """Return no limits beyond those of the policy."""
+        return _NO_LIMITS
+
+    async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
+        """Make one call."""
+        return await self.write(lane, list(items))
+
+
+_NO_LIMITS = LaneRules()

@@ -1,0 +1,212 @@
+"""The writer: writes to a SaaS system, batched."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self, cast
+
+from batcher._backend import Waiter
+from batcher._core.entries import Extras
+from batcher._crew import Crew
+from batcher._receipts import Receipt, result_of
+from batcher._shell import Shell
+from batcher.destinations import Destination, Prepared
+from batcher.errors import InvalidGroup, InvalidRecord
+from batcher.events import Hook
+from batcher.outcomes import Accepted, Outcome, Rejected, Written
+from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
+from batcher.writes import Write, WriteType, check_write
+
+
+class Writer(Shell):
+    """Writes single records to a destination in full batches.
+
+    Use it as ``async with Writer(destination) as writer``; the destination is opened and closed with it.
+    A record is validated and encoded when it is submitted: changing it later changes nothing.
+
+    :param destination: where to, for example ``SQLite("crm.db")``; it caps the policy's figures
+    :param auto_batch: when a batch is due; by default 100 records, 1 MB, 0.05 s
+    :param retry: when to try again; by default for 60 s, and never what may have been applied
+    :param limits: ceilings of what is pending and in flight
+    :param on_event: called in the event loop with each :class:`Event`; what it raises is logged
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        auto_batch: AutoBatchPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        limits: Limits | None = None,
+        on_event: Hook | None = None,
+    ) -> None:
+        super().__init__(
+            destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
+        )
+        self._destination = destination
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the destination, then the batcher.
+
+        :raises BatcherNotOpen: entered before; a writer lives once
+        """
+        self._check_fresh()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._destination)
+            await super().__aenter__()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Drain the batcher, then close the destination."""
+        async with self._stack:
+            return await super().__aexit__(kind, error, trace)
+
+    # Everyday writes
+
+    async def create(self, object: str, record: Mapping[str, Any]) -> Written | Accepted:
+        """Create a record and wait for its fate.
+
+        :returns: :class:`Written` with the new record's id
+        :raises InvalidRecord: the record can never be written as it is
+        :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
+        """
+        return await self.submit(Write(object, WriteType.CREATE, record))
+
+    async def update(self, object: str, record: Mapping[str, Any]) -> Written | Accepted:
+        """Change fields of the record whose ``id`` is in *record*; raises as :meth:`create` does."""
+        return await self.submit(Write(object, WriteType.UPDATE, record))
+
+    async def upsert(self, object: str, record: Mapping[str, Any], *, by: str) -> Written | Accepted:
+        """Update the record whose field *by* has this value, or create it; raises as :meth:`create` does."""
+        return await self.submit(Write(object, WriteType.UPSERT, record, by=by))
+
+    async def delete(self, object: str, record_id: str | None) -> Written | Accepted:
+        """Delete one record; raises as :meth:`create` does."""
+        return await self.submit(Write(object, WriteType.DELETE, {"id": record_id}))
+
+    # The four verbs
+
+    async def submit(
+        self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None
+    ) -> Written | Accepted:
+        """Submit one write and wait for its fate.
+
+        :param max_delay: seconds that a batch opened by this write waits for company; None is the policy's
+        :param deadline: seconds from now after which it is not sent any more; None is never
+        :raises InvalidRecord: the record can never be written as it is
+        :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
+        :raises BatcherClosed: the writer takes no more writes
+        :raises BatcherNotOpen: not entered, or entered in another event loop
+        """
+        crew = self._opened("submit()")
+        prepared = self._prepare(write)
+        waiter = crew.new_waiter()
+        receipt = self._receipt(crew, write, prepared, max_delay, deadline, waiter)
+        self._accept(crew, receipt, prepared.lane)
+        try:
+            await waiter
+        except BaseException:
+            crew.abandon((receipt,))
+            raise
+        return cast(Written | Accepted, result_of(receipt))
+
+    def submit_nowait(
+        self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None
+    ) -> Receipt[Written | Accepted]:
+        """Submit one write without waiting for anything; also from a callback of the loop.
+
+        :raises Overloaded: no place is free, or others wait for one
+        """
+        crew = self._opened("submit_nowait()", waits=False)
+        prepared = self._prepare(write)
+        receipt = self._receipt(crew, write, prepared, max_delay, deadline)
+        self._accept_now(crew, receipt, prepared.lane)
+        return receipt
+
+    async def enqueue(
+        self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None
+    ) -> Receipt[Written | Accepted]:
+        """Submit one write and wait for a place only, not for its fate."""
+        crew = self._opened("enqueue()")
+        prepared = self._prepare(write)
+        receipt = self._receipt(crew, write, prepared, max_delay, deadline)
+        await self._accept_in_turn(crew, receipt, prepared.lane)
+        return receipt
+
+    async def submit_all(
+        self, writes: Iterable[Write], *, deadline: Seconds | None = None, all_or_none: bool = False
+    ) -> list[Outcome]:
+        """Submit many writes and wait for the fate of each. The last ones in make their batches due.
+
+        :param all_or_none: they are a group: one call, written together or not at all
+        :returns: the outcomes in the order of *writes*, failures too: nothing is raised for them. A write
+            that can never be made is :class:`Rejected`.
+        :raises InvalidGroup: with *all_or_none*: an invalid member, several lanes, too many, too large, two
+            writes of one record, or a destination that cannot
+        """
+        crew = self._opened("submit_all()")
+        refused: dict[int, Outcome] = {}
+        receipts: list[WriteReceipt] = []
+        lanes: list[Hashable] = []
+        for index, write in enumerate(writes):
+            try:
+                prepared = self._prepare(write)
+            except InvalidRecord as error:
+                if all_or_none:
+                    raise InvalidGroup(f"member {index} of the group: {error}") from error
+                refused[index] = Rejected((error.detail,))
+                continue
+            # A delay of 0 brings forward what this waits for; complete() makes the lane itself due.
+            hurry = None if prepared.identity is None else 0.0
+            receipts.append(self._receipt(crew, write, prepared, hurry, deadline))
+            lanes.append(prepared.lane)
+        if all_or_none and receipts:
+            if len(set(lanes)) > 1:
+                raise InvalidGroup(
+                    f"the group spans {len(set(lanes))} lanes, and a call carries one: all members need the same "
+                    "object, type and headers"
+                )
+            return await self._accept_group(crew, receipts, lanes[0])
+        outcomes = await self._accept_all(crew, receipts, lanes)
+        for index, outcome in refused.items():  # in ascending order, so each lands in its own place
+            outcomes.insert(index, outcome)
+        return outcomes
+
+    def _prepare(self, write: Write) -> Prepared:
+        if not isinstance(write, Write):
+            raise TypeError(f"a Writer takes Write(object, type, record), not {type(write).__name__}")
+        check_write(write)
+        return self._destination.encode(write)
+
+    def _receipt(
+        self,
+        crew: Crew,
+        write: Write,
+        prepared: Prepared,
+        max_delay: Seconds | None,
+        deadline: Seconds | None,
+        waiter: Waiter | None = None,
+    ) -> WriteReceipt:
+        extras = self._extras(crew, prepared.identity, prepared.size_bytes, max_delay, deadline)
+        return WriteReceipt(crew, write, prepared.item, extras, waiter)
+
+
+class WriteReceipt(Receipt[Written | Accepted]):
+    """The receipt of a write: what travels is the encoded record, what errors name is the write."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, crew: Crew, write: Write, item: Any, extras: Extras, waiter: Waiter | None) -> None:
+        super().__init__(crew, item, extras, waiter)
+        self.write = write
+
+    @property
+    def submitted(self) -> Write:
+        """The write."""
+        return self.write
