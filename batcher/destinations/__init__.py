@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from batcher.destinations._protocol import Destination, Prepared
 
 if TYPE_CHECKING:
-    from batcher.destinations.sqlite import SQLite
+    from batcher.destinations.sqlite import SQLite, Table
 
-__all__ = ["Destination", "Prepared", "SQLite"]
+__all__ = ["Destination", "Prepared", "SQLite", "Table"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "SQLite":
-        from batcher.destinations.sqlite import SQLite
+    if name in ("SQLite", "Table"):
+        from batcher.destinations import sqlite
 
-        return SQLite
+        return getattr(sqlite, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,7 +35,7 @@ class Destination(Protocol):
     """
 
     def encode(self, write: Write) -> Prepared:
-        """Validate and encode one write.
+        """Validate what is special here, and encode. What holds everywhere has been checked.
 
         :raises InvalidRecord: it can never be written here; the message names fields, not values
         """

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
-from batcher.outcomes import Verdict
+from batcher.outcomes import Outcome, Verdict
 from batcher.policies import LaneRules
 
-WriteFunction: TypeAlias = Callable[[Any, list[Any]], Awaitable[Sequence[Verdict]]]
+R = TypeVar("R")
+T = TypeVar("T")
+WriteFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outcome | BaseException]]]
+"""``async def write(key, records)``: one value of type T, outcome, exception or ``Retry`` per record."""
 
 
 @attrs.frozen
@@ -21,7 +24,7 @@ class Function:
     that applies each call as a whole or not at all.
     """
 
-    write: WriteFunction
+    write: WriteFunction[Any, Any]
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""

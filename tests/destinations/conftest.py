@@ -1,0 +1,39 @@
+"""A real clock on both loops: file databases work in threads, over which virtual time would jump."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.destinations.sqlite_helpers import Faulty
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["memory", "file"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    return ":memory:" if request.param == "memory" else tmp_path / "crm.db"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "crm.db"
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Faulty]:
+    """The connections that are opened in the test, in order."""
+    opened: list[Faulty] = []
+
+    def connect(*args: Any, **kwargs: Any) -> Any:
+        opened.append(real(*args, factory=Faulty, **kwargs))
+        return opened[-1]
+
+    real = sqlite3.connect
+    monkeypatch.setattr("batcher.destinations._sqlite_calls.sqlite3.connect", connect)
+    return opened
