@@ -1,0 +1,212 @@
+"""From the input file through a Writer into the results file, in constant memory, until it ends or is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from batcher._receipts import Receipt
+from batcher.cli._entries import outcome_entry
+from batcher.cli._errors import CommandError
+from batcher.cli._formats import Row
+from batcher.cli._input import InputFile
+from batcher.cli._marking import Marking, NumberedWrite
+from batcher.cli._results import ResultsFile
+from batcher.cli._signals import watch_signals
+from batcher.cli._tally import Tally
+from batcher.destinations import Destination
+from batcher.errors import InvalidRecord, Overloaded
+from batcher.outcomes import ErrorDetail, Outcome, Rejected
+from batcher.policies import AutoBatchPolicy, Limits
+from batcher.writer import Writer
+
+# Lines read and not yet in the results file. Four calls of 100 may be out; this keeps the next ones ready.
+_WINDOW: Final = 2_000
+_WINDOW_BYTES: Final = 64 * 1024 * 1024
+_LIMITS: Final = Limits(
+    max_pending_records=_WINDOW,
+    max_lane_records=_WINDOW,
+    max_pending_bytes=_WINDOW_BYTES,
+    max_lane_bytes=_WINDOW_BYTES,
+)
+# Nobody waits for a single record here, so a batch may wait to be full: calls are what costs.
+_AUTO_BATCH: Final = AutoBatchPolicy(max_delay=1.0)
+# Outcomes are recorded after each answer; this catches those that come without one, such as expiry.
+_SWEEP_SECONDS: Final = 0.25
+
+
+@attrs.define(eq=False)
+class Pump:
+    """One run of a load.
+
+    :param to_write: makes the write of a row that has a record
+    :param resend_unknown: send also lines of which nobody knows whether an earlier run wrote them
+    :param show: called now and then while the load goes on
+    """
+
+    input: InputFile
+    results: ResultsFile
+    destination: Destination
+    to_write: Callable[[Row], NumberedWrite]
+    resend_unknown: bool
+    tally: Tally
+    show: Callable[[], None]
+    _receipts: dict[int, Receipt[Any]] = attrs.field(factory=dict, init=False)
+    _refused: list[dict[str, Any]] = attrs.field(factory=list, init=False)
+    _reading: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
+    _everything: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
+    _woken: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _room: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _read_all: bool = attrs.field(default=False, init=False)
+    _problem: CommandError | None = attrs.field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Load the file. When this returns or raises, every outcome is in the results file.
+
+        The first SIGINT or SIGTERM ends the reading and drains; the second aborts. So does cancellation.
+
+        :raises CommandError: the destination, the input or the results file failed
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(watch_signals, self._on_signal)
+                with self._everything:
+                    await self._write_all(tasks)
+                tasks.cancel_scope.cancel()
+        except* CommandError as group:
+            self._problem = self._problem or _first(group)
+        finally:
+            # The Writer is closed, so every receipt is settled. Also after cancellation, hence without await.
+            self._record()
+        if self._problem is not None:
+            raise self._problem
+
+    async def _write_all(self, tasks: anyio.abc.TaskGroup) -> None:
+        destination = Marking(self.destination, self.results.mark, self._on_results_failure)
+        async with Writer(
+            destination,
+            auto_batch=_AUTO_BATCH,
+            limits=_LIMITS,
+            on_event=lambda _: self._woken.set(),
+        ) as writer:
+            try:
+                await anyio.to_thread.run_sync(self.results.begin)
+            except OSError as error:
+                self._on_results_failure(error)
+                return
+            tasks.start_soon(self._record_as_they_come)
+            with self._reading:
+                await self._read(writer)
+
+    def _on_signal(self) -> None:
+        if self._reading.cancel_called:
+            self.tally.interrupted = True
+            self._everything.cancel()
+        else:
+            self.tally.interrupted = not self._read_all
+            self._reading.cancel()
+
+    def _on_results_failure(self, error: OSError) -> None:
+        """Stop: without a results file nothing may be sent."""
+        self._problem = self._problem or CommandError(
+            f"the results file {self.results.path} cannot be written: {error.strerror}. "
+            "What was sent until then is marked in it; --resume goes on from there"
+        )
+        self._reading.cancel()
+
+    async def _read(self, writer: Writer) -> None:
+        try:
+            while rows := await anyio.to_thread.run_sync(self.input.take):
+                for row in rows:
+                    if self._is_wanted(row.line):
+                        await self._submit(writer, row)
+                self.show()
+        except OSError as error:
+            self._problem = CommandError(f"the input {self.input.path} cannot be read: {error.strerror}")
+            return
+        self._read_all = True
+        # Leaving the Writer drains too, but gives up after a while: fit for a signal, not for a slow destination.
+        await writer.flush()
+
+    def _is_wanted(self, line: int) -> bool:
+        history = self.results.history
+        return not history.is_written(line) and (self.resend_unknown or not history.is_unresolved(line))
+
+    async def _submit(self, writer: Writer, row: Row) -> None:
+        while len(self._receipts) + len(self._refused) >= _WINDOW or not self._is_taken(writer, row):
+            self._woken.set()
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    def _is_taken(self, writer: Writer, row: Row) -> bool:
+        """Submit a row, unless there is no place for it.
+
+        Not by enqueue(): if a signal cancelled that at the wrong moment, a record would be sent without anybody
+        to note its outcome. Here no await stands between the writer and the receipt.
+        """
+        if row.fault is not None:
+            self._refuse(row.line, row.fault)
+            return True
+        try:
+            self._receipts[row.line] = writer.submit_nowait(self.to_write(row))
+        except InvalidRecord as error:
+            self._refuse(row.line, error.detail)
+        except Overloaded:
+            return False
+        return True
+
+    def _refuse(self, line: int, fault: ErrorDetail) -> None:
+        self._refused.append(self._entry(line, Rejected(fault)))
+
+    def _entry(self, line: int, outcome: Outcome) -> dict[str, Any]:
+        return outcome_entry(line, outcome, tried_before=self.results.history.is_unresolved(line))
+
+    async def _record_as_they_come(self) -> None:
+        while True:
+            with anyio.move_on_after(_SWEEP_SECONDS):
+                await self._woken.wait()
+            self._woken = anyio.Event()
+            if self._everything.cancel_called:
+                return  # a mark may still be on its way to the file, and an outcome must not come before it
+            settled, refused = self._settled()
+            if not settled and not refused:
+                continue
+            try:
+                # Not abandoned when cancelled: entries are written and forgotten, or neither.
+                await anyio.to_thread.run_sync(self.results.append, refused + settled)
+            except OSError as error:
+                self._on_results_failure(error)
+                return
+            self._forget(settled, refused)
+
+    def _record(self) -> None:
+        settled, refused = self._settled()
+        try:
+            self.results.append(refused + settled)
+        except OSError as error:
+            self._on_results_failure(error)
+        else:
+            self._forget(settled, refused)
+
+    def _settled(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        outcomes = ((line, receipt.outcome) for line, receipt in self._receipts.items())
+        settled = [self._entry(line, outcome) for line, outcome in outcomes if outcome is not None]
+        return settled, list(self._refused)
+
+    def _forget(self, settled: list[dict[str, Any]], refused: list[dict[str, Any]]) -> None:
+        for entry in settled:
+            del self._receipts[entry["line"]]
+        del self._refused[: len(refused)]
+        for entry in refused + settled:
+            self.tally.count(entry)
+        self._room.set()
+        self.show()
+
+
+def _first(group: BaseExceptionGroup[CommandError]) -> CommandError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

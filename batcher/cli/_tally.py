@@ -1,0 +1,113 @@
+"""What one load did: counts, examples, and the sentences that end it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+import attrs
+
+from batcher.cli._errors import ExitCode
+
+_SHOWN: Final = 3
+"""Examples of failed lines per kind of outcome: enough to see a pattern, few enough to read."""
+_LISTED: Final = 20
+"""Ranges of doubtful lines to list; the results file has them all."""
+_KEPT: Final = 10_000
+"""Doubtful lines to make these ranges of."""
+_WORDS: Final = {
+    "written": "written",
+    "accepted": "accepted, to be written by the service later",
+    "rejected": "rejected",
+    "rolled_back": "rolled back",
+    "not_written": "not written",
+    "unknown": "unknown: perhaps written, perhaps not",
+}
+
+
+@attrs.define(eq=False)
+class Tally:
+    """Counts of one run; memory does not grow with the file."""
+
+    kinds: Counter[str] = attrs.field(factory=Counter, init=False)
+    """Outcome kind to lines of this run."""
+    skipped_written: int = 0
+    """Lines not sent because an earlier run wrote them."""
+    skipped_unresolved: int = 0
+    """Lines not sent because nobody knows whether an earlier run wrote them."""
+    maybe: int = 0
+    """Lines of this run that may or may not be applied."""
+    interrupted: bool = False
+    """Whether a signal kept part of the file from being sent."""
+    _examples: dict[str, list[str]] = attrs.field(factory=dict, init=False)
+    _maybe_lines: list[int] = attrs.field(factory=list, init=False)
+
+    @property
+    def settled(self) -> int:
+        """Lines of this run with an outcome."""
+        return self.kinds.total()
+
+    @property
+    def failed(self) -> int:
+        """Lines of this run that are not known to be written."""
+        return self.settled - self.kinds["written"] - self.kinds["accepted"]
+
+    def count(self, entry: dict[str, Any]) -> None:
+        """Take in one entry of the results file."""
+        kind, line = entry["outcome"], entry["line"]
+        self.kinds[kind] += 1
+        if entry["applied"] == "maybe" and kind != "accepted":
+            self.maybe += 1
+            if len(self._maybe_lines) < _KEPT:
+                self._maybe_lines.append(line)
+        if errors := entry.get("errors"):
+            examples = self._examples.setdefault(kind, [])
+            if len(examples) < _SHOWN:
+                # One line per example, whatever the provider's words contain.
+                message = " ".join(errors[0]["message"].split())
+                examples.append(f"line {line}: {message[:200]}")
+
+    def exit_code(self) -> ExitCode:
+        """Return what the shell is told."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.RECORDS_FAILED if self.failed or self.skipped_unresolved else ExitCode.OK
+
+    def sentences(self, left_alone: Iterable[int]) -> Iterator[str]:
+        """Return the lines of the summary.
+
+        :param left_alone: the numbers of the lines behind ``skipped_unresolved``, in order
+        """
+        for kind, word in _WORDS.items():
+            if self.kinds[kind] or kind == "written":
+                yield f"{self.kinds[kind]:>11,}  {word}"
+            for example in self._examples.get(kind, ()):
+                yield f"             {example}"
+        if self.skipped_written:
+            yield f"{self.skipped_written:>11,}  written by an earlier run, not sent again"
+        if self.skipped_unresolved:
+            yield f"{self.skipped_unresolved:>11,}  left alone: an earlier run sent them, and nobody knows their fate"
+        if doubtful := self.maybe + self.skipped_unresolved:
+            lines = sorted({*islice(left_alone, _KEPT), *self._maybe_lines})
+            yield (
+                f"Perhaps written: line {_ranges(lines, doubtful)}. Look whether the destination has them; "
+                "--resume --resend-unknown sends them again."
+            )
+        if self.interrupted:
+            yield "Interrupted: the rest of the file was not sent. --resume goes on from here."
+
+
+def _ranges(lines: list[int], total: int) -> str:
+    """Return ascending *lines* for reading, ``"2, 5-9 and 80 more"``, if there are *total* of them."""
+    ranges: list[list[int]] = []
+    for line in lines:
+        if ranges and line == ranges[-1][1] + 1:
+            ranges[-1][1] = line
+        else:
+            ranges.append([line, line])
+    shown = ranges[:_LISTED]
+    left = total - sum(last - first + 1 for first, last in shown)
+    words = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in shown)
+    return f"{words} and {left:,} more" if left else words

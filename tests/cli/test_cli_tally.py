@@ -1,0 +1,97 @@
+"""The summary: counts, examples, doubtful lines, exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from batcher.cli import _tally
+from batcher.cli._entries import outcome_entry
+from batcher.cli._errors import ExitCode
+from batcher.cli._tally import Tally
+from batcher.outcomes import Accepted, NotWritten, Outcome, Rejected, Unknown, Written
+
+
+def tally_of(*outcomes: Outcome, **figures: Any) -> Tally:
+    tally = Tally(**figures)
+    for line, outcome in enumerate(outcomes, start=2):
+        tally.count(outcome_entry(line, outcome))
+    return tally
+
+
+def text_of(tally: Tally, left_alone: list[int] | None = None) -> str:
+    return "\n".join(tally.sentences(left_alone or []))
+
+
+def test_all_written() -> None:
+    """
+    Exit code 0, and no word about anything else.
+    """
+    tally = tally_of(Written("1"), Accepted("op"))
+
+    assert (tally.settled, tally.failed, tally.exit_code()) == (2, 0, ExitCode.OK)
+    assert [line.split()[:2] for line in text_of(tally).splitlines()] == [["1", "written"], ["1", "accepted,"]]
+
+
+def test_failures_are_shown_by_example() -> None:
+    """
+    Three per kind, one line each whatever the provider wrote, and exit code 1.
+    """
+    tally = tally_of(Written("1"), *[Rejected("bad\n email " + "x" * 500)] * 5, NotWritten("closed"))
+    lines = text_of(tally).splitlines()
+
+    assert (tally.settled, tally.failed, tally.exit_code()) == (7, 6, ExitCode.RECORDS_FAILED)
+    assert [line.split(":")[0].strip() for line in lines if ": bad email" in line] == ["line 3", "line 4", "line 5"]
+    assert max(map(len, lines)) < 240
+
+
+def test_doubtful_lines_are_listed() -> None:
+    """
+    Those of this run and those left alone, in order, in ranges, with the way out.
+    """
+    tally = tally_of(Unknown("lost"), Unknown("lost"), skipped_unresolved=3, skipped_written=10)
+    text = text_of(tally, [4, 90, 91])
+
+    assert "Perhaps written: line 2-4, 90-91. Look" in text
+    assert "10  written by an earlier run" in text
+    assert "--resume --resend-unknown" in text
+    assert tally.exit_code() is ExitCode.RECORDS_FAILED
+
+
+def test_lines_left_alone_are_a_failure_too() -> None:
+    """
+    Exit code 0 means that all of the file is written.
+    """
+    assert tally_of(Written("1"), skipped_unresolved=1).exit_code() is ExitCode.RECORDS_FAILED
+
+
+def test_a_refused_second_attempt_is_doubtful() -> None:
+    """
+    What an earlier attempt may have written is listed, although the later one was refused.
+    """
+    tally = Tally()
+    tally.count(outcome_entry(5, Rejected("taken"), tried_before=True))
+
+    assert "Perhaps written: line 5." in text_of(tally)
+
+
+def test_a_long_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The summary stays readable however much went wrong, and memory stays bounded.
+    """
+    monkeypatch.setattr(_tally, "_KEPT", 50)
+    tally = tally_of(*[Unknown("lost"), Written("1")] * 40, *[Unknown("lost")] * 20)
+
+    assert "line 2, 4, 6, " in text_of(tally)
+    assert ", 40 and 40 more." in text_of(tally)
+
+
+def test_an_interrupted_load_says_so() -> None:
+    """
+    Exit code 130, whatever else happened.
+    """
+    tally = tally_of(Rejected("bad"), interrupted=True)
+
+    assert tally.exit_code() is ExitCode.INTERRUPTED
+    assert "--resume goes on" in text_of(tally)
