@@ -42,7 +42,7 @@ class Batcher(Shell, Generic[R, T]):
 
     def __init__(
         self,
-        write: WriteFunction,
+        write: WriteFunction[R, T],
         *,
         auto_batch: AutoBatchPolicy | None = None,
         retry: RetryPolicy | None = None,

@@ -25,6 +25,7 @@ from batcher._core.states import State
 from batcher._receipts import Detached
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Event, EventKind, Hook
+from batcher.outcomes import Outcome
 
 
 class Sender(Protocol):
@@ -46,7 +47,9 @@ class Crew:
     one that is dropped unclosed can be collected, and warn.
     """
 
-    def __init__(self, backend: Backend, engine: Engine, sender: Sender, call_timeout: float, hook: Hook | None) -> None:
+    def __init__(
+        self, backend: Backend, engine: Engine, sender: Sender, call_timeout: float, hook: Hook | None
+    ) -> None:
         self.engine = engine
         self.backend = backend
         self.loop = backend.loop
@@ -61,6 +64,7 @@ class Crew:
         self._hook = hook
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
         self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, and since when
+        self._late: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # those cancelled because of it
         self._idle: list[AwaitableWaiter] = []  # workers with nothing to do
         self._wanted = 0  # workers that the keeper is to hire
         self._bell: Waiter | None = None  # wakes the keeper
@@ -183,10 +187,9 @@ class Crew:
         return began_at + self._call_timeout
 
     def _time_out(self) -> None:
-        now = self.now()
-        for scope, (_, began_at) in self._calls.items():
-            if began_at + self._call_timeout > now:
-                break
+        while self._next_timeout() <= self.now():
+            scope = next(iter(self._calls))
+            self._late[scope] = self._calls.pop(scope)
             scope.cancel()
 
     async def _work(self) -> None:
@@ -195,7 +198,7 @@ class Crew:
             # One scope for many calls: a scope per call would cost as much as twenty records.
             with anyio.CancelScope() as scope:
                 await self._make_calls(scope)
-            late = self._calls.pop(scope, None)
+            late = self._late.pop(scope, None)
             if late is not None:
                 error = TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
                 self._answered(late[0], error, late[1])
@@ -212,16 +215,15 @@ class Crew:
             if began_at + self._call_timeout < self._armed_at:
                 self._ring()
             answer = await self._call(batch)
-            del self._calls[scope]
+            if self._calls.pop(scope, None) is None:
+                del self._late[scope]  # it answered all the same
             self._answered(batch, answer, began_at)
             if self._batches:
                 await checkpoint()  # a write that never waits must not keep the loop to itself
 
     async def _call(self, batch: Batch) -> Any:
         try:
-            return await self._sender.send(
-                batch.lane.key, batch.records, all_or_none=batch.group is not None
-            )
+            return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
         except anyio.get_cancelled_exc_class() as error:
             if being_cancelled():
                 raise
@@ -289,7 +291,7 @@ class Crew:
                     key=entry.lane.key,
                     records=1,
                     outcomes={fate.kind: 1},
-                    codes=_codes((entry,)),
+                    codes=_codes((fate,)),
                 )
             )
 
@@ -304,7 +306,7 @@ class Crew:
                 seconds=seconds,
                 outcomes=Counter(fate.kind for fate in fates),
                 retried=len(batch.entries) - len(fates),
-                codes=_codes(batch.entries),
+                codes=_codes(fates),
             )
         )
 
@@ -317,8 +319,6 @@ class Crew:
             logger.exception("the on_event hook raised; the event is lost, the records are not")
 
 
-def _codes(entries: Sequence[Entry]) -> tuple[str, ...]:
-    codes = {
-        error.code for entry in entries for error in getattr(entry.verdict, "errors", ()) if error.code is not None
-    }
+def _codes(fates: Sequence[Outcome]) -> tuple[str, ...]:
+    codes = {error.code for fate in fates for error in getattr(fate, "errors", ()) if error.code is not None}
     return tuple(sorted(codes)[:10])

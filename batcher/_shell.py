@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from batcher._backend import current_backend
 from batcher._core.engine import Engine
-from batcher._core.entries import NOT_ACCEPTED, Entry, Extras, Unit
+from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, Unit
 from batcher._core.states import State
 from batcher._crew import Crew, Sender
 from batcher._receipts import Countdown, Receipt, attach, result_of
@@ -159,6 +159,8 @@ class Shell:
     def _extras(
         self, crew: Crew, identity: Hashable, size: int, max_delay: Seconds | None, deadline: Seconds | None
     ) -> Extras:
+        if identity is None and not size and max_delay is None and deadline is None:
+            return NO_EXTRAS
         hash(identity)  # a TypeError now is better than half a record accepted
         extras = Extras(identity, size)
         if max_delay is not None:

@@ -196,9 +196,7 @@ class Retry(Exception):
         return describe_cause(self.cause)
 
     def __repr__(self) -> str:
-        return (
-            f"Retry({describe_cause(self.cause)!r}, after={self.after}, pause_lane={self.pause_lane}, applied={self.applied!r})"
-        )
+        return f"Retry({describe_cause(self.cause)!r}, after={self.after}, pause_lane={self.pause_lane}, applied={self.applied!r})"
 
 
 class Refused(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -40,6 +40,10 @@ def _to_type(value: WriteType | str) -> WriteType:
         raise ValueError(f"type must be one of {allowed}, not {value!r}") from None
 
 
+def _to_associations(value: Iterable[Association]) -> tuple[Association, ...]:
+    return tuple(value)
+
+
 def _check_object(_: object, field: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{field.name} must be the name of an object, not {type(value).__name__}")
@@ -59,7 +63,7 @@ class Write:
     """Field to value. An update holds ``id``; a delete holds nothing else."""
     by: str | None = attrs.field(default=None, kw_only=True)
     """The field that an upsert matches on."""
-    associations: tuple[Association, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
+    associations: tuple[Association, ...] = attrs.field(default=(), converter=_to_associations, kw_only=True)
     """Links to make together with the write; HubSpot only."""
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, repr=False)
     """Headers of the call that carries the write; Salesforce only."""

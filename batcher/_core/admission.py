@@ -59,10 +59,12 @@ class Admission:
     def impossible(self, count: int, size: int) -> str | None:
         """Return the ceiling that so much can never fit under, with figures; None if it can."""
         limits = self._limits
-        if count > min(limits.max_pending_records, limits.lane_records):
-            return f"{count} records exceed the {limits.lane_records} that may be pending in one lane"
-        if size > min(limits.max_pending_bytes, limits.lane_bytes):
-            return f"{size} bytes exceed the {limits.lane_bytes} that may be pending in one lane"
+        max_records = min(limits.max_pending_records, limits.lane_records)
+        max_bytes = min(limits.max_pending_bytes, limits.lane_bytes)
+        if count > max_records:
+            return f"{count} records exceed the {max_records} that may be pending in one lane"
+        if size > max_bytes:
+            return f"{size} bytes exceed the {max_bytes} that may be pending in one lane"
         return None
 
     def hold(self, lane: Lane, count: int, size: int) -> None:

@@ -22,7 +22,6 @@ from batcher.events import FlushReason
 from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
-
 BUFFERED = State.BUFFERED  # a lookup less for every record
 
 
@@ -44,9 +43,7 @@ class Plan:
 
     __slots__ = ("admitted", "ask_again_at", "batches", "settled")
 
-    def __init__(
-        self, batches: list[Batch], settled: list[Entry], admitted: list[Unit], ask_again_at: float
-    ) -> None:
+    def __init__(self, batches: list[Batch], settled: list[Entry], admitted: list[Unit], ask_again_at: float) -> None:
         self.batches = batches
         self.settled = settled
         self.admitted = admitted
@@ -106,7 +103,7 @@ class Engine:
             self.house.attend(lane, now)
             return Verb.DISPATCH
         if count == 1:
-            self.house.attend(lane, now)
+            self.house.expect(lane, now)
             return Verb.CLOCK
         return Verb.NOTHING
 
@@ -148,7 +145,9 @@ class Engine:
         if problem := admission.impossible(count, unit.size):
             self.house.forget_if_idle(unit.lane, now)
             raise InvalidRecord(f"the record is too large: {problem}")
-        self._collect(now)
+        if unit.lane.filled_by(unit):
+            self._collect(now)  # what is due already is served before new input
+            self._lanes.setdefault(unit.lane.key, unit.lane)  # forgotten if what has just expired was its last
         if admission.must_wait(unit.lane, count, unit.size):
             admission.enqueue(unit)
             self.house.watch_expiry(unit)
@@ -160,14 +159,18 @@ class Engine:
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""
-        house = self.house
-        crowded = [lane]
-        if self._admission.house_is_full and not house.under_pressure:
-            house.under_pressure = True
-            crowded = list(self._lanes.values())
-        for each in crowded:
-            each.force(FlushReason.PRESSURE)
-            house.attend(each, now)
+        lane.force(FlushReason.PRESSURE)
+        self.house.attend(lane, now)
+        self._press_all(now)
+
+    def _press_all(self, now: float) -> None:
+        """Notice whether the house has become full for somebody whose lane has room, or no longer is."""
+        house, full = self.house, self._admission.house_is_full
+        if full and not house.under_pressure:
+            for lane in self._lanes.values():
+                lane.force(FlushReason.PRESSURE)
+                house.attend(lane, now)
+        house.under_pressure = full
 
     # Out
 
@@ -208,9 +211,7 @@ class Engine:
 
     def _may_send(self, lane: Lane, now: float) -> bool:
         at = lane.due_at()
-        if at == inf:
-            return False
-        if lane.paused_until > now or (at > now and not self.house.closing):
+        if at == inf or lane.paused_until > now or (at > now and not self.house.closing):
             self.house.attend(lane, now)  # what made it due has been withdrawn, or it was paused since
             return False
         return True
@@ -249,13 +250,13 @@ class Engine:
     def _let_in(self, now: float) -> None:
         house, admission = self.house, self._admission
         while (unit := admission.next_admitted()) is not None:
-            house.under_pressure = admission.house_is_full
+            house.under_pressure = house.under_pressure and admission.house_is_full
             house.accept(unit, now)
             house.admitted.append(unit)
             if admission.waiting(unit.lane):
                 unit.lane.force(FlushReason.PRESSURE)
                 house.attend(unit.lane, now)
-        house.under_pressure = admission.house_is_full
+        self._press_all(now)
 
     def _give_up(self, lane: Lane, now: float) -> None:
         """Settle what a pause holds longer than the batcher will live."""
@@ -291,11 +292,12 @@ class Engine:
         if state is State.BUFFERED:
             for member in unit.members:
                 lane.withdraw(member)
+            self.house.attend(lane, now)  # the next one may have less patience than the one that opened the batch
         return True
 
     def _turn_away(self, unit: Unit, fates: Iterable[Any], now: float) -> None:
         self._admission.remove(unit)
-        self.house.under_pressure = self._admission.house_is_full
+        self.house.under_pressure = self.house.under_pressure and self._admission.house_is_full
         self.house.deadlines.drop(unit)
         for member, fate in zip(unit.members, fates, strict=True):
             member.verdict = fate
@@ -329,9 +331,7 @@ class Engine:
     def close(self, now: float, until: float) -> None:
         """Close the gate and make everything due. What cannot be sent by *until* is settled now."""
         house = self.house
-        house.closing, house.closes_at = True, until
-        for unit in list(self._admission.waiters()):
-            self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
+        self._close_gate(now, until)
         for backoff in list(house.backoffs):
             if backoff.at > until:
                 for unit in backoff.units:
@@ -340,9 +340,14 @@ class Engine:
         for lane in list(self._lanes.values()):
             house.attend(lane, now)
 
+    def _close_gate(self, now: float, until: float) -> None:
+        self.house.closing, self.house.closes_at = True, until
+        for unit in list(self._admission.waiters()):
+            self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
+
     def abort(self, now: float, cause: str) -> None:
         """Settle everything at once and send nothing more. Calls out are unknown."""
-        self.close(now, -inf)
+        self._close_gate(now, -inf)
         house = self.house
         in_flight = [entry for batch in house.in_flight for entry in batch.entries]
         house.in_flight.clear()

@@ -27,9 +27,7 @@ SETTLED = State.SETTLED  # a lookup less for every record
 class House:
     """All accepted records, by where they are."""
 
-    def __init__(
-        self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]
-    ) -> None:
+    def __init__(self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]) -> None:
         self._auto_batch = auto_batch
         self._rules_of = rules_of
         self.lanes: dict[Hashable, Lane] = {}
@@ -74,6 +72,18 @@ class House:
         else:
             self.deadlines.schedule(lane, at)
 
+    def expect(self, lane: Lane, now: float) -> None:
+        """Look at *lane* after it took a record in: now if its batch is full or forced, else in time.
+
+        A batch that is due by its delay waits for the next poll even with a delay of 0, so that what is
+        submitted in one turn of the loop shares a batch.
+        """
+        at = lane.due_at()
+        if at == -inf or self.closing:
+            self.attend(lane, now)
+        else:
+            self.deadlines.schedule(lane, max(at, lane.paused_until))
+
     def pause(self, lane: Lane, until: float) -> None:
         """Let nothing of *lane* leave before *until*."""
         lane.paused_until = max(lane.paused_until, until)
@@ -101,13 +111,15 @@ class House:
 
     def _bring_forward(self, ahead: Iterator[Unit], at: float, now: float) -> None:
         for unit in ahead:
+            if isinstance(unit, Group):
+                return
+            if unit.state is State.BUFFERED:  # its own delay counts only if it opened its batch
+                unit.lane.hasten(unit, at)
+                self.expect(unit.lane, now)
             # Whoever stands further ahead is due no later: it was brought forward when this one came.
-            if unit.due_at <= at or isinstance(unit, Group):
+            if unit.due_at <= at:
                 return
             unit.hasten(at)
-            if unit.state is State.BUFFERED:
-                unit.lane.hasten(unit, at)
-                self.attend(unit.lane, now)
 
     def enter(self, unit: Unit, now: float) -> None:
         """Buffer a unit that nobody stands in front of."""
@@ -121,9 +133,9 @@ class House:
                 lane.hasten(unit, unit.due_at)
             if unit.extras.force is not None:
                 lane.force(unit.extras.force)
-            elif self.under_pressure:
+            elif self.under_pressure or self.admission.waiting(lane):
                 lane.force(FlushReason.PRESSURE)
-        self.attend(lane, now)
+        self.expect(lane, now)
 
     def watch_expiry(self, unit: Unit) -> None:
         """Note when *unit* is no longer to be sent, if the caller said so."""
@@ -137,9 +149,7 @@ class House:
         """Give every member of *unit* its fate, and let in what waited for it."""
         self.settle_all(unit.lane, unit.members, fates, unit.size, now)
 
-    def settle_all(
-        self, lane: Lane, entries: Sequence[Entry], fates: Sequence[Any], size: int, now: float
-    ) -> None:
+    def settle_all(self, lane: Lane, entries: Sequence[Entry], fates: Sequence[Any], size: int, now: float) -> None:
         """Settle entries of one lane, whole groups only, *size* bytes in all.
 
         The hot path: one pass, and no call per plain record.

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 
-from batcher._core.entries import Batch, Bundle, Entry, Group
+from batcher._core.deadlines import Deadlines
+from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
 from batcher._core.states import State, advance
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
@@ -25,7 +26,6 @@ class Lane:
         "_forced",
         "_forced_by",
         "_hastened",
-        "_hastened_to",
         "all_or_none",
         "dead",
         "in_flight",
@@ -58,13 +58,11 @@ class Lane:
         self._bundles: deque[Bundle] = deque()
         self._forced = 0  # leading entries of the queue, tombstones included, that are due whatever the time
         self._forced_by = FlushReason.FLUSH
-        self._hastened: dict[Entry, float] = {}  # records that are due before the one that opened their batch
-        self._hastened_to = inf  # the earliest of them
+        self._hastened = Deadlines()  # records that are due before the one that opened their batch
 
     def idle(self, now: float) -> bool:
         """Return whether the lane holds no record, no call and no pause."""
         return not self.pending and not self.in_flight and self.paused_until <= now
-
 
     # Filling
 
@@ -72,6 +70,12 @@ class Lane:
     def count(self) -> int:
         """Living single records."""
         return len(self.queue) - self.dead
+
+    def filled_by(self, unit: Unit) -> bool:
+        """Return whether *unit* would make a batch due, whatever the time."""
+        if isinstance(unit, Group):
+            return True
+        return self.count + 1 >= self.max_records or self.size + unit.size >= self.max_bytes
 
     def append(self, entry: Entry) -> None:
         """Buffer one record behind the others."""
@@ -107,8 +111,8 @@ class Lane:
 
     def hasten(self, entry: Entry, at: float) -> None:
         """Make everything up to *entry* due at *at*, whichever record opened the batch."""
-        self._hastened[entry] = min(at, self._hastened.get(entry, inf))
-        self._hastened_to = min(at, self._hastened_to)
+        if not entry.extras.bundled:  # a bundle is due anyway
+            self._hastened.schedule(entry, at)
 
     def withdraw(self, entry: Entry) -> None:
         """Account for a buffered single record that has just been settled."""
@@ -116,15 +120,9 @@ class Lane:
             return
         self.dead += 1
         self.size -= entry.size
-        self._unhasten((entry,))
+        self._hastened.drop(entry)
         if self.dead > self.count + 16:
             self._compact()
-
-    def _unhasten(self, entries: Sequence[Entry]) -> None:
-        if self._hastened:
-            for entry in entries:
-                self._hastened.pop(entry, None)
-            self._hastened_to = min(self._hastened.values(), default=inf)
 
     def _compact(self) -> None:
         living = deque(entry for entry in self.queue if entry.state is State.BUFFERED)
@@ -140,7 +138,7 @@ class Lane:
         if self._forced or self.count >= self.max_records or self.size >= self.max_bytes:
             return -inf
         at = self.queue[0].due_at if self.queue else inf
-        at = min(at, self._hastened_to)
+        at = min(at, self._hastened.next_at)
         if self._bundles:
             at = min(at, self._bundles[0].due_at)
         return at
@@ -166,7 +164,9 @@ class Lane:
         else:
             entries, size = self._take()
         self.size -= size
-        self._unhasten(entries)
+        if self._hastened:
+            for entry in entries:
+                self._hastened.drop(entry)
         advance(entries, State.IN_FLIGHT)
         return Batch(self, entries, size, reason, None)
 

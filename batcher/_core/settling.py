@@ -9,8 +9,17 @@ from batcher._core.entries import Backoff, Batch, Budget, Bundle, Entry, Group, 
 from batcher._core.house import House, unit_of
 from batcher._core.retries import given_up, may_try_again, retry_at
 from batcher._core.states import State, advance
-from batcher._core.verdicts import kept_nothing, misshapen, plain, read, refused_group, settled_group
-from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown
+from batcher._core.verdicts import (
+    detail_of,
+    kept_nothing,
+    misshapen,
+    named_among,
+    plain,
+    read,
+    refused_group,
+    settled_group,
+)
+from batcher.outcomes import Refused, Rejected, Retry, Unknown
 from batcher.policies import RetryPolicy
 
 
@@ -45,7 +54,7 @@ class Settling:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
             if self._atomic and isinstance(error, Exception) and not isinstance(error, TimeoutError):
-                error = Refused(ErrorDetail(str(error), code=type(error).__name__))
+                error = Refused(detail_of(error))
             else:
                 error = Retry(error, applied="maybe")
         if isinstance(error, Retry):
@@ -107,7 +116,7 @@ class Settling:
     def _isolate(self, batch: Batch, refused: Refused, now: float) -> None:
         """Settle the culprits that the answer names and send the rest again; or look for them by halving."""
         entries = batch.entries
-        named = {index: errors for index, errors in refused.named.items() if 0 <= index < len(entries)}
+        named = named_among(refused, len(entries))
         self._settle([entries[index] for index in named], [Rejected(errors) for errors in named.values()], now)
         rest = [entry for index, entry in enumerate(entries) if index not in named]
         if not rest:

@@ -40,20 +40,33 @@ def read(verdict: Any) -> Any:
         case RecordError():
             return read(verdict.outcome)
         case Exception():
-            return Rejected((verdict,), cause=verdict)
+            return Rejected(detail_of(verdict), cause=verdict)
         case BaseException():
             return Unknown(verdict)  # a cancellation or an exit says nothing about the record
     return verdict
 
 
+def detail_of(error: Exception) -> ErrorDetail:
+    """Return what an exception of the write function says, even if it cannot be printed."""
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    return ErrorDetail(words, code=type(error).__name__)
+
+
+def named_among(refused: Refused, count: int) -> dict[int, tuple[ErrorDetail, ...]]:
+    """Return the culprits that an answer names, by position; what is no position among *count* is left out."""
+    return {index: refused.named[index] for index in range(count) if index in refused.named}
+
+
 def refused_group(group: Group, refused: Refused) -> list[Outcome]:
     """Return the fates of a group that was refused as a whole, with nothing applied."""
-    culprits = tuple(sorted(refused.named))
-    errors = tuple(error for index in culprits for error in refused.named[index]) or refused.errors
-    rest = RolledBack(culprits, errors)
-    return [
-        Rejected(refused.named[index]) if index in refused.named else rest for index in range(len(group.members))
-    ]
+    count = len(group.members)
+    named = named_among(refused, count)
+    errors = tuple(error for each in named.values() for error in each) or refused.errors
+    rest = RolledBack(tuple(named), errors)
+    return [Rejected(named[index]) if index in named else rest for index in range(count)]
 
 
 def settled_group(verdicts: Sequence[Any]) -> list[Any]:
@@ -64,9 +77,7 @@ def settled_group(verdicts: Sequence[Any]) -> list[Any]:
     fates = [verdict if isinstance(verdict, RolledBack) else read(verdict) for verdict in verdicts]
     culprits = tuple(index for index, fate in enumerate(fates) if isinstance(fate, Rejected))
     errors: tuple[ErrorDetail, ...] = tuple(error for index in culprits for error in fates[index].errors)
-    return [
-        RolledBack(culprits, errors) if isinstance(fate, RolledBack) and culprits else fate for fate in fates
-    ]
+    return [RolledBack(culprits, errors) if isinstance(fate, RolledBack) and culprits else fate for fate in fates]
 
 
 def kept_nothing(verdicts: Sequence[Any]) -> bool:
@@ -78,5 +89,3 @@ def kept_nothing(verdicts: Sequence[Any]) -> bool:
         return True
 
     return not any(may_be_applied(verdict) for verdict in map(read, verdicts))
-
-

@@ -1,0 +1,89 @@
+"""The house: a module imports only from layers below its own, and the core stays pure.
+
+This holds because a test reads the imports, not because we remember.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import batcher
+
+HOUSE = Path(batcher.__file__).parent
+MODULES = sorted(path for path in HOUSE.rglob("*.py"))
+
+# The layer of a module, by the longest prefix that matches. `batcher` itself only hands out names.
+LAYERS = {
+    "errors": 0,
+    "outcomes": 0,
+    "writes": 0,
+    "policies": 0,
+    "events": 0,
+    "_core": 1,
+    "destinations": 2,
+    "_backend": 3,
+    "_trio": 3,
+    "_receipts": 3,
+    "_crew": 3,
+    "_shell": 3,
+    "_batcher": 3,
+    "writer": 4,
+    "cli": 5,
+    "__main__": 6,
+    "": 7,
+}
+PURE = {"__future__", "attrs", "batcher", "collections", "enum", "heapq", "math", "operator", "typing"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__").removesuffix("__init__")
+
+
+def layer_of(module: str) -> int:
+    return LAYERS[module.partition(".")[0]]
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_from_its_own_layer_and_below(path):
+    """The table above is the house; nobody reaches up."""
+    for imported in imports_of(path):
+        if imported.startswith("batcher."):
+            assert layer_of(imported.removeprefix("batcher.")) <= layer_of(name_of(path)), imported
+        elif imported == "batcher":
+            assert layer_of(name_of(path)) >= 5, "below the command nobody needs the public face"
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "_core").glob("*.py")), ids=lambda path: path.name)
+def test_the_core_cannot_wait_talk_or_throw_dice(path):
+    """The core imports no clock, no random source and no I/O: only what is listed."""
+    assert {module.partition(".")[0] for module in imports_of(path)} <= PURE
+
+
+def test_only_the_backend_knows_the_backends():
+    """asyncio and trio are imported in one place each (rich, httpx and sqlite3 have theirs)."""
+    knowing = {
+        name_of(path) for path in MODULES if {"asyncio", "trio"} & {i.partition(".")[0] for i in imports_of(path)}
+    }
+    assert knowing <= {"_backend", "_trio"}
+
+
+def test_importing_the_library_loads_no_destination_and_no_extra():
+    """`import batcher` alone imports neither httpx nor sqlite3 nor rich nor trio."""
+    code = "import sys, batcher; print(sorted({'httpx', 'sqlite3', 'rich', 'trio', 'orjson'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip() == "[]"

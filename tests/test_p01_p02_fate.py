@@ -1,0 +1,244 @@
+"""P1 one fate, P2 its own fate, P7 three-valued honesty."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from batcher import (
+    AutoBatchPolicy,
+    Batcher,
+    ErrorDetail,
+    Limits,
+    NotWritten,
+    RecordNotWritten,
+    RecordRejected,
+    RecordUnknown,
+    Rejected,
+    Retry,
+    RetryPolicy,
+    Unknown,
+    Written,
+)
+from tests.api import Api, gather, results_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_p01_each_caller_gets_the_result_of_its_own_record():
+    """250 callers, three calls, and every one gets what the API said of its record."""
+    api = Api(lambda records: [record * 10 for record in records])
+    api.script *= 3
+    async with Batcher(api) as batcher:
+        results = await gather(*(partial(batcher.submit, n) for n in range(250)))
+
+    assert results == [n * 10 for n in range(250)]
+    assert api.sizes == [100, 100, 50]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        ["one"],
+        ["one", "two", "three"],
+        None,
+        "ab",
+        b"ab",
+        {0: "one", 1: "two"},
+        {"one", "two"},
+        2,
+        iter(["a", "b"]),
+    ],
+    ids=["none", "too few", "too many", "nothing", "string", "bytes", "dict", "set", "number", "iterator"],
+)
+async def test_p02_an_answer_that_cannot_be_assigned_is_unknown_for_all(answer):
+    """A miscounted or shapeless answer is never spread by guess, and nobody hangs."""
+    api = Api(answer)
+    async with Batcher(api) as batcher:
+        results = await gather(partial(batcher.submit, "a"), partial(batcher.submit, "b"))
+
+    assert [type(result) for result in results] == [RecordUnknown, RecordUnknown]
+    assert results[0] is not results[1]
+    assert {result.applied for result in results} == {"maybe"}
+    assert len(api.calls) == 1  # and it is not sent again
+
+
+async def test_p02_a_miscount_names_the_figures():
+    """The message says how many came for how many, without any payload."""
+    async with Batcher(Api(["secret"])) as batcher:
+        outcomes = await batcher.submit_all(["payload", "payload"])
+
+    assert outcomes == [Unknown("the write function returned 1 items for 2 records")] * 2
+
+
+async def test_p01_a_raise_is_unknown_for_all_with_an_exception_object_each():
+    """One failed call costs each of its callers an exception of its own, with the cause."""
+    cause = ConnectionError("reset")
+    async with Batcher(Api(cause)) as batcher:
+        first, second = await gather(partial(batcher.submit, 1), partial(batcher.submit, 2))
+
+    assert isinstance(first, RecordUnknown)
+    assert isinstance(second, RecordUnknown)
+    assert first is not second
+    assert first.__cause__ is cause
+    assert first.record == 1
+    assert first.outcome == Unknown(cause)
+
+
+async def test_p01_a_call_that_hangs_is_cut_off_and_unknown():
+    """A call longer than the timeout is cancelled; its records may have been applied."""
+    api = Api(seconds=3600)
+    async with Batcher(api, limits=Limits(call_timeout=60), auto_batch=AutoBatchPolicy(max_delay=0)) as batcher:
+        with pytest.raises(RecordUnknown, match="TimeoutError") as caught:
+            await batcher.submit("a")
+        assert anyio.current_time() - api.calls[0].at == 60
+        assert api.out == 0
+        api.seconds = 0
+        assert await batcher.submit("b") == "b"  # the worker lives on
+
+    assert caught.value.applied == "maybe"
+
+
+async def test_p01_calls_time_out_one_by_one():
+    """Each call has its own time, whichever began first."""
+    api = Api(seconds=3600)
+    limits = Limits(call_timeout=10)
+    async with Batcher(api, limits=limits, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+        ends: list[float] = []
+
+        async def one(delay: float) -> None:
+            await anyio.sleep(delay)
+            with pytest.raises(RecordUnknown):
+                await batcher.submit(delay)
+            ends.append(anyio.current_time())
+
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for delay in (0, 4, 8):
+                tasks.start_soon(one, delay)
+
+    assert [end - start for end in ends] == [10, 14, 18]
+
+
+async def test_p01_a_slow_call_that_survives_its_cancellation_is_believed():
+    """An answer that arrives although the call was cancelled is an answer."""
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(90)
+        return records
+
+    async with Batcher(write) as batcher:
+        assert await batcher.submit("a") == "a"
+
+
+async def test_p01_a_leaked_cancellation_is_an_outcome_and_kills_nobody():
+    """CancelledError out of the write function is a failed call; the batcher goes on."""
+    leaked = anyio.get_cancelled_exc_class()
+
+    class Leak:
+        def __call__(self, records: list[Any]) -> BaseException:
+            return leaked() if leaked is asyncio.CancelledError else TimeoutError()  # trio's cannot be made
+
+    api = Api(Leak())
+    async with Batcher(api) as batcher:
+        with pytest.raises(RecordUnknown):
+            await batcher.submit("a")
+        assert await batcher.submit("b") == "b"
+
+
+async def test_p01_a_returned_cancellation_is_unknown():
+    """A BaseException among the verdicts says nothing about its record."""
+    async with Batcher(Api([KeyboardInterrupt(), "fine"])) as batcher:
+        outcomes = await batcher.submit_all(["a", "b"])
+
+    assert outcomes[0].kind == "unknown"
+    assert outcomes[1] == Written(data="fine")
+
+
+async def test_p04_one_bad_record_costs_its_own_caller_an_error_and_nobody_else_anything():
+    """Verdicts are given record by record."""
+    detail = ErrorDetail("bad email", code="INVALID_EMAIL", fields=("email",))
+    api = Api(["ok", ValueError("no"), Rejected((detail,)), Written("7", data="d"), NotWritten("quota", 1)])
+    async with Batcher(api) as batcher:
+        results = await results_of([batcher.submit_nowait(n) for n in range(5)])
+
+    assert results[0] == "ok"
+    assert isinstance(results[1], RecordRejected)
+    assert isinstance(results[1].__cause__, ValueError)
+    assert results[2].outcome == Rejected((detail,))
+    assert results[3] == Written("7", data="d")
+    assert isinstance(results[4], RecordNotWritten)
+
+
+async def test_p07_every_failure_says_whether_the_record_was_applied():
+    """no, or maybe: never silence."""
+    api = Api([Rejected("x"), Unknown("lost"), NotWritten("late")])
+    async with Batcher(api) as batcher:
+        failures = await results_of([batcher.submit_nowait(n) for n in range(3)])
+
+    assert [failure.applied for failure in failures] == ["no", "maybe", "no"]
+
+
+async def test_p07_what_may_have_been_applied_is_not_sent_again_on_its_own():
+    """Retry(applied="maybe") under the default policy is Unknown at once."""
+    api = Api([Retry("timeout", applied="maybe"), "fine"])
+    async with Batcher(api) as batcher:
+        outcomes = await batcher.submit_all(["a", "b"])
+
+    assert outcomes == [Unknown("timeout"), Written(data="fine")]
+    assert api.batches == [("a", "b")]
+
+
+async def test_p07_what_may_have_been_applied_is_sent_again_if_the_caller_says_so():
+    """RetryPolicy(on_unknown="retry") covers verdicts, raises and timeouts."""
+    api = Api([Retry("504", applied="maybe")], ConnectionError())
+    async with Batcher(api, retry=RetryPolicy(on_unknown="retry")) as batcher:
+        assert await batcher.submit("a") == "a"
+
+    assert api.batches == [("a",)] * 3
+
+
+async def test_p07_out_of_tries_after_a_doubtful_one_is_unknown():
+    """A record that may have been applied once stays doubtful, however the last try ended."""
+    api = Api([Retry("504", applied="maybe")], [Retry("429")])
+    async with Batcher(api, retry=RetryPolicy(on_unknown="retry", max_attempts=2)) as batcher:
+        with pytest.raises(RecordUnknown) as caught:
+            await batcher.submit("a")
+
+    assert caught.value.outcome == Unknown("429")
+
+
+async def test_p01_thousands_of_callers_under_every_kind_of_trouble():
+    """5,000 callers, 30 % cancelled, calls that raise, miscount and leak: each survivor has one fate."""
+    fates: Counter[str] = Counter()
+    troubles = [list, [], ConnectionError(), list, asyncio.CancelledError(), lambda records: records[1:]]
+    api = Api(*troubles * 20, seconds=0.5)
+    if anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
+        api.script = [list if isinstance(step, asyncio.CancelledError) else step for step in api.script]
+
+    async def one(batcher: Batcher[int, int], n: int) -> None:
+        await anyio.sleep(n % 7 / 4)
+        with anyio.move_on_after(0.25 if n % 10 < 3 else 3600) as scope:
+            try:
+                fates["right" if await batcher.submit(n, key=n % 5) == n else "WRONG"] += 1
+            except RecordUnknown:
+                fates["unknown"] += 1
+        fates["cancelled"] += scope.cancelled_caught
+
+    async with Batcher[int, int](api) as batcher:
+        async with anyio.create_task_group() as tasks:
+            for n in range(5_000):
+                tasks.start_soon(one, batcher, n)
+        assert batcher.statistics().pending == 0
+
+    assert sum(fates.values()) == 5_000
+    assert fates["WRONG"] == 0
+    assert fates["cancelled"] <= 1_500
+    assert fates["right"] > 1_000

@@ -1,0 +1,90 @@
+"""The public names, and how the types of the first example come out."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, assert_type
+
+import pytest
+
+import batcher
+import batcher.destinations
+from batcher import Accepted, Batcher, Receipt, Retry, Writer, Written
+
+NAMES = [
+    "Accepted",
+    "Association",
+    "AutoBatchPolicy",
+    "Batcher",
+    "BatcherClosed",
+    "BatcherError",
+    "BatcherNotOpen",
+    "ErrorDetail",
+    "Event",
+    "EventKind",
+    "FlushReason",
+    "InvalidGroup",
+    "InvalidRecord",
+    "Limits",
+    "NestedSubmit",
+    "NotWritten",
+    "Outcome",
+    "Overloaded",
+    "Receipt",
+    "RecordError",
+    "RecordNotWritten",
+    "RecordRejected",
+    "RecordRolledBack",
+    "RecordUnknown",
+    "Refused",
+    "Rejected",
+    "Retry",
+    "RetryPolicy",
+    "RolledBack",
+    "Statistics",
+    "Unknown",
+    "Write",
+    "WriteType",
+    "Writer",
+    "Written",
+]
+
+
+def test_the_public_names_are_exactly_these():
+    """Adding or removing one is a decision, so it fails a test."""
+    public = {name for name, value in vars(batcher).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert sorted(public) == sorted(batcher.__all__) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_documented(name):
+    """And so is every public method and property of it."""
+    thing = getattr(batcher, name)
+    assert thing.__doc__
+    for attribute, value in vars(thing).items():
+        if not attribute.startswith("_") and (callable(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"{name}.{attribute}"
+
+
+def test_destinations_are_found_where_the_design_says():
+    """Lazily, and with a clear error for others."""
+    assert {"Destination", "Prepared", "SQLite", "Table"} == set(batcher.destinations.__all__)
+    assert batcher.destinations.SQLite.__name__ == "SQLite"
+    assert batcher.destinations.Table.__name__ == "Table"
+    with pytest.raises(AttributeError, match="HubSpoot"):
+        batcher.destinations.HubSpoot  # noqa: B018
+
+
+async def typed_uses() -> None:
+    """Checked by mypy, never run."""
+
+    async def write(key: str, records: list[dict[str, str]]) -> list[int | Retry]:
+        return [len(record) for record in records]
+
+    async with Batcher(write) as batcher_:
+        assert_type(await batcher_.submit({"a": "b"}), int)
+        assert_type(await batcher_.enqueue({"a": "b"}), Receipt[int])
+        await batcher_.submit("text")  # type: ignore[arg-type]
+    destination: Any = None
+    async with Writer(destination) as crm:
+        assert_type(await crm.create("contacts", {"email": "a"}), Written | Accepted)

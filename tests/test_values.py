@@ -1,0 +1,195 @@
+"""Layer 0: outcomes, verdicts, errors, policies, writes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from math import inf, nan
+
+import attrs
+import pytest
+
+from batcher import (
+    Accepted,
+    Association,
+    AutoBatchPolicy,
+    ErrorDetail,
+    InvalidRecord,
+    Limits,
+    NotWritten,
+    RecordRejected,
+    RecordRolledBack,
+    Refused,
+    Rejected,
+    Retry,
+    RetryPolicy,
+    RolledBack,
+    Unknown,
+    Write,
+    WriteType,
+    Written,
+)
+from batcher.errors import error_for
+from batcher.policies import LaneRules
+from batcher.writes import check_write
+
+
+def test_errors_take_what_is_at_hand():
+    """One detail, words, an exception, or several of them."""
+    detail = ErrorDetail("m", code="C", fields=["a"])  # type: ignore[arg-type]  # any iterable
+    assert detail.fields == ("a",)
+    assert Rejected(detail).errors == Rejected([detail]).errors == (detail,)  # type: ignore[arg-type]
+    assert Rejected("words").errors == (ErrorDetail("words"),)  # type: ignore[arg-type]
+    assert Rejected(KeyError("x")).errors == (ErrorDetail("'x'", code="KeyError"),)  # type: ignore[arg-type]
+    for bad in (3, [3]):
+        with pytest.raises(TypeError, match="not int"):
+            Rejected(bad)  # type: ignore[arg-type]
+
+
+def test_outcomes_are_frozen_values():
+    """Equal if their content is, and not to be changed."""
+    assert Written("1") == Written("1")
+    assert Unknown("x") != NotWritten("x")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Written("1").record_id = "2"  # type: ignore[misc]
+
+
+def test_every_outcome_answers_the_first_question():
+    """Does the remote system hold it?"""
+    outcomes = [Written(), Accepted("op"), Rejected("x"), RolledBack((), "x"), Unknown("x"), NotWritten("x")]  # type: ignore[arg-type]
+    assert [(outcome.kind, outcome.applied, outcome.ok) for outcome in outcomes] == [
+        ("written", "yes", True),
+        ("accepted", "maybe", True),
+        ("rejected", "no", False),
+        ("rolled_back", "no", False),
+        ("unknown", "maybe", False),
+        ("not_written", "no", False),
+    ]
+
+
+def test_a_retry_after_is_seconds_or_a_timedelta_and_never_in_the_past():
+    """NaN is refused; forever is allowed, and will be beyond any deadline."""
+    assert Retry("x").after is None
+    assert Retry("x", after=timedelta(minutes=1)).after == 60
+    assert Retry("x", after=-3).after == 0
+    assert Retry("x", after=inf).after == inf
+    with pytest.raises(ValueError, match="NaN"):
+        Retry("x", after=nan)
+    with pytest.raises(ValueError, match="applied must be 'no' or 'maybe', not 'yes'"):
+        Retry("x", applied="yes")  # type: ignore[arg-type]
+    assert str(Retry(OSError("payload"))) == "OSError"
+
+
+def test_a_refusal_counts_what_it_names():
+    """Printed by codes and counts."""
+    refused = Refused(ErrorDetail("m", code="BAD"), {0: "a", 3: ErrorDetail("b")})
+    assert refused.named == {0: (ErrorDetail("a"),), 3: (ErrorDetail("b"),)}
+    assert str(refused) == "refused as a whole (BAD), 2 records named"
+    assert str(Refused("x")) == "refused as a whole (no code), 0 records named"
+
+
+def test_error_messages_name_codes_and_fields_and_stay_short():
+    """Five codes are enough to see the pattern."""
+    errors = tuple(ErrorDetail("m", code=f"E{n}", fields=("email", "phone")) for n in range(7))
+    assert str(error_for(Rejected(errors[:1]))) == "the destination refused the record: E0 (email, phone)"
+    assert str(error_for(Rejected(errors))).endswith("E4 (email, phone); and 2 more")
+    assert str(error_for(Rejected(()))) == "the destination refused the record: no reason given"
+    assert "perhaps because of another record" in str(error_for(Rejected(errors, isolated=False)))
+    assert str(error_for(RolledBack((1, 2), errors[:1]))).startswith("the group was rolled back because of 2 of its")
+    assert "because of the call" in str(error_for(RolledBack((), errors[:1])))
+    assert "after 3 attempts" in str(error_for(NotWritten("503", 3)))
+    assert isinstance(error_for(Rejected(errors)), RecordRejected)
+    assert isinstance(error_for(RolledBack((), errors)), RecordRolledBack)
+    with pytest.raises(AssertionError, match="is a success"):
+        str(RecordRejected(Written()))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: AutoBatchPolicy(max_records=0), ValueError, "max_records must be at least 1, not 0"),
+        (lambda: AutoBatchPolicy(max_records=True), TypeError, "max_records must be a whole number, not True"),
+        (lambda: AutoBatchPolicy(max_bytes=1.5), TypeError, "max_bytes must be a whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: AutoBatchPolicy(max_records=inf), TypeError, "max_records must be a whole number, not inf"),  # type: ignore[arg-type]
+        (lambda: AutoBatchPolicy(max_delay=-0.1), ValueError, "max_delay must be at least 0 seconds, not -0.1"),
+        (lambda: AutoBatchPolicy(max_delay=nan), ValueError, "max_delay must be at least 0 seconds, not nan"),
+        (lambda: AutoBatchPolicy(max_delay=None), TypeError, "max_delay must be seconds or a timedelta, not NoneType"),
+        (lambda: AutoBatchPolicy(max_delay=True), TypeError, "not bool"),
+        (lambda: RetryPolicy(max_attempts=0), ValueError, "max_attempts must be at least 1, not 0"),
+        (lambda: RetryPolicy(max_attempts=1.5), TypeError, "max_attempts must be a whole number or math.inf, not 1.5"),
+        (lambda: RetryPolicy(on_unknown="verify"), ValueError, "on_unknown must be 'raise' or 'retry', not 'verify'"),  # type: ignore[arg-type]
+        (lambda: Limits(max_lane_records=0), ValueError, "max_lane_records must be at least 1, not 0"),
+        (lambda: Limits(max_in_flight=0), ValueError, "max_in_flight must be at least 1, not 0"),
+    ],
+)
+def test_policies_refuse_nonsense_in_words(make, error, message):
+    """The message names the argument, the rule and the value."""
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_policies_convert_and_derive():
+    """timedelta in, seconds inside; half of the house for one lane."""
+    assert AutoBatchPolicy(max_delay=timedelta(milliseconds=20)).max_delay == 0.02  # type: ignore[arg-type]
+    assert RetryPolicy(max_attempts=inf).max_attempts == inf
+    assert (Limits().lane_records, Limits().lane_bytes) == (50_000, 128 * 1024 * 1024)
+    assert (Limits(max_pending_records=1).lane_records, Limits(max_pending_bytes=1).lane_bytes) == (1, 1)
+    assert (Limits(max_lane_records=7).lane_records, Limits(max_lane_bytes=8).lane_bytes) == (7, 8)
+    assert LaneRules().max_records == inf
+
+
+def test_defaults_are_the_documented_ones():
+    """What README and the design say."""
+    assert (AutoBatchPolicy().max_records, AutoBatchPolicy().max_bytes, AutoBatchPolicy().max_delay) == (
+        100,
+        10**6,
+        0.05,
+    )
+    assert (RetryPolicy().deadline, RetryPolicy().on_unknown) == (60, "raise")
+    limits = Limits()
+    assert (limits.max_pending_records, limits.max_pending_bytes) == (100_000, 256 * 1024 * 1024)
+    assert (limits.max_in_flight, limits.max_lane_in_flight) == (32, 4)
+    assert (limits.call_timeout, limits.shutdown_timeout) == (60, 30)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (Write("contacts", "create", ["a"]), "record must be a mapping of field to value, not list"),  # type: ignore[arg-type]
+        (Write("contacts", "create", {}), "record is empty"),
+        (Write("contacts", "update", {"a": 1}), "'id' is missing: update needs"),
+        (Write("contacts", "delete", {"a": 1}), "'id' is missing: delete needs"),
+        (Write("contacts", "update", {"id": "1"}), "at least one field besides 'id'"),
+        (Write("contacts", "update", {"id": 1, "a": 1}), "'id' must be a non-empty string, not int"),
+        (Write("contacts", "delete", {"id": ""}), "'id' must be a non-empty string"),
+        (Write("contacts", "delete", {"id": "1", "secret": "x"}), "a delete takes 'id' and nothing else; found 1 more"),
+        (Write("contacts", "upsert", {"a": 1}), "an upsert needs by="),
+        (Write("contacts", "upsert", {"a": 1}, by="email"), "matches on is missing"),
+        (Write("contacts", "upsert", {"email": ""}, by="email"), "matches on is empty"),
+        (Write("contacts", "upsert", {"email": None}, by="email"), "matches on is empty"),
+        (Write("contacts", "create", {"email": "a"}, by="email"), "'by' belongs to an upsert, not to a create"),
+    ],
+)
+def test_writes_that_nobody_can_make_are_refused_in_words(write, message):
+    """Fields and rules are named, values are not."""
+    with pytest.raises(InvalidRecord, match=message):
+        check_write(write)
+
+
+def test_writes_that_can_be_made_pass():
+    """One of each type."""
+    check_write(Write("contacts", "create", {"a": None}))
+    check_write(Write("contacts", WriteType.UPDATE, {"id": "1", "a": None}))
+    check_write(Write("contacts", "delete", {"id": "1"}))
+    check_write(Write("contacts", "upsert", {"email": 0}, by="email"))
+
+
+def test_a_write_knows_its_type_and_object():
+    """Checked where it is made."""
+    assert Write("contacts", "create", {}).type is WriteType.CREATE
+    assert Write("c", "create", {"a": 1}, associations=[Association("1", 2)]).associations == (Association("1", 2),)
+    with pytest.raises(ValueError, match="type must be one of create, update, upsert, delete, not 'merge'"):
+        Write("contacts", "merge", {})
+    with pytest.raises(ValueError, match="object must be the name of an object, not an empty string"):
+        Write("", "create", {})
+    with pytest.raises(TypeError, match="object must be the name of an object, not int"):
+        Write(3, "create", {})  # type: ignore[arg-type]

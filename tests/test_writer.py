@@ -1,0 +1,194 @@
+"""The writer over a real database, P12 taken as given, and P5 over real transactions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from batcher import (
+    AutoBatchPolicy,
+    BatcherNotOpen,
+    InvalidGroup,
+    InvalidRecord,
+    Limits,
+    Overloaded,
+    RecordRejected,
+    Rejected,
+    RolledBack,
+    Write,
+    Writer,
+    Written,
+)
+from batcher.destinations import SQLite, Table
+from batcher.policies import LaneRules
+from tests.api import gather
+
+pytestmark = pytest.mark.anyio
+
+
+def database(**options: Any) -> SQLite:
+    return SQLite(":memory:", objects={"contacts": Table(unique=["email"], required=["email"])}, **options)
+
+
+async def test_the_everyday_verbs_write_to_a_real_database():
+    """create, update, upsert, delete: what the first example of the design shows."""
+    db = database()
+    async with Writer(db) as crm:
+        written = await crm.create("contacts", {"email": "ada@example.com"})
+        assert isinstance(written, Written)
+        await crm.update("contacts", {"id": written.record_id, "phone": "1"})
+        await crm.upsert("contacts", {"email": "ada@example.com", "name": "Ada"}, by="email")
+        other = await crm.upsert("contacts", {"email": "bob@example.com"}, by="email")
+        assert isinstance(other, Written)
+        await crm.delete("contacts", other.record_id)
+        assert await db.rows("contacts") == [
+            {"id": "1", "email": "ada@example.com", "phone": "1", "name": "Ada"},
+        ]
+
+
+async def test_p04_only_the_bad_record_of_a_batch_fails():
+    """One call, 100 callers, two of them with an error of their own."""
+    db = database()
+    async with Writer(db) as crm:
+        emails = [f"{n % 99}@example.com" for n in range(100)]
+        results = await gather(*(partial(crm.create, "contacts", {"email": email}) for email in emails[:-1]))
+        assert all(isinstance(result, Written) for result in results)
+        with pytest.raises(RecordRejected, match="DUPLICATE_VALUE") as caught:
+            await crm.create("contacts", {"email": emails[-1]})
+        assert isinstance(caught.value.record, Write)
+        assert crm.statistics().calls == 2
+        assert await db.count("contacts") == 99
+
+
+async def test_p12_changing_the_record_after_submitting_changes_nothing():
+    """It is encoded at the door."""
+    db = database()
+    async with Writer(db, auto_batch=AutoBatchPolicy(max_delay=10)) as crm:
+        record = {"email": "ada@example.com", "tags": ["a"]}
+        receipt = crm.submit_nowait(Write("contacts", "create", record))
+        record["email"] = "changed"
+        record["tags"].append("b")  # type: ignore[attr-defined]
+        await receipt
+        assert (await db.rows("contacts"))[0]["email"] == "ada@example.com"
+        assert (await db.rows("contacts"))[0]["tags"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (Write("contacts", "create", {"email": float("nan")}), "email"),
+        (Write("contacts", "create", {"email": 2**53}), "email"),
+        (Write("contacts", "create", {"email": object()}), "email"),
+        (Write("contacts", "create", {1: "x"}), "field names must be strings"),  # type: ignore[dict-item]
+        (Write("contacts", "create", {"email": "x"}, headers={"A": "b"}), "headers"),
+        (Write("contacts", "update", {"email": "x"}), "'id' is missing"),
+        (Write("contacts", "create", {"email": "x" * 1_000_001}), "1,?000,?0.. bytes exceed the 1,?000,?000"),
+    ],
+)
+async def test_p12_what_can_never_be_written_fails_its_own_submit_at_once(write, message):
+    """It joins no batch and costs nobody else anything, by whichever verb."""
+    async with Writer(database()) as crm:
+        for call in (crm.submit, crm.enqueue):
+            with pytest.raises(InvalidRecord, match=message):
+                await call(write)
+        with pytest.raises(InvalidRecord, match=message):
+            crm.submit_nowait(write)
+        good = Write("contacts", "create", {"email": "good@example.com"})
+        first, second, third = await crm.submit_all([write, good, write])
+        assert (type(first), type(second), type(third)) == (Rejected, Written, Rejected)
+        assert crm.statistics().accepted == 1
+
+
+async def test_p05_a_group_is_one_transaction():
+    """All of it or nothing, and each member learns why."""
+    db = database()
+    async with Writer(db) as crm:
+        await crm.create("contacts", {"email": "taken@example.com"})
+        emails = ["a@example.com", "taken@example.com", "b@example.com"]
+        writes = [Write("contacts", "create", {"email": email}) for email in emails]
+        outcomes = await crm.submit_all(writes, all_or_none=True)
+        assert isinstance(outcomes[1], Rejected)
+        assert outcomes[0] == outcomes[2] == RolledBack((1,), outcomes[1].errors)
+        assert await db.count("contacts") == 1
+        assert all(outcome.ok for outcome in await crm.submit_all(writes[::2], all_or_none=True))
+        assert await db.count("contacts") == 3
+
+
+async def test_p05_groups_that_cannot_be_are_refused_in_words():
+    """Several lanes, an invalid member, or a destination that cannot: nothing is accepted."""
+
+    class Partial(SQLite):
+        def rules(self, lane: Any) -> LaneRules:
+            return LaneRules(all_or_none=False)
+
+    good = Write("contacts", "create", {"email": "a@example.com"})
+    async with Writer(database()) as crm:
+        with pytest.raises(InvalidGroup, match="the group spans 2 lanes"):
+            await crm.submit_all([good, Write("companies", "create", {"name": "x"})], all_or_none=True)
+        with pytest.raises(InvalidGroup, match="member 1 of the group: record is empty"):
+            await crm.submit_all([good, Write("contacts", "create", {})], all_or_none=True)
+        assert await crm.submit_all([], all_or_none=True) == []
+        assert crm.statistics().accepted == 0
+    async with Writer(Partial(":memory:")) as crm:
+        with pytest.raises(InvalidGroup, match="cannot apply these writes all or none"):
+            await crm.submit_all([good], all_or_none=True)
+
+
+async def test_p06_an_update_and_a_delete_of_one_record_go_in_order():
+    """They are in different lanes; the identity holds them together."""
+    db = database()
+    async with Writer(db) as crm:
+        written = await crm.create("contacts", {"email": "a@example.com"})
+        assert isinstance(written, Written)
+        update = crm.submit_nowait(Write("contacts", "update", {"id": written.record_id, "n": 1}))
+        delete = crm.submit_nowait(Write("contacts", "delete", {"id": written.record_id}))
+        again = crm.submit_nowait(Write("contacts", "update", {"id": written.record_id, "n": 2}))
+        await crm.flush()
+        assert [receipt.outcome.kind for receipt in (update, delete, again) if receipt.outcome] == [
+            "written",
+            "written",
+            "rejected",
+        ]
+
+
+async def test_the_verbs_of_the_batcher_take_a_write():
+    """enqueue() gives a receipt, submit_nowait() may be overloaded, others are refused."""
+    limits = Limits(max_pending_records=1, max_lane_records=1)
+    async with Writer(database(delay=1), limits=limits) as crm:
+        receipt = await crm.enqueue(Write("contacts", "create", {"email": "a@example.com"}), deadline=100)
+        assert receipt.submitted.record == {"email": "a@example.com"}
+        with pytest.raises(Overloaded):
+            crm.submit_nowait(Write("contacts", "create", {"email": "b@example.com"}))
+        assert (await receipt).ok
+        with pytest.raises(TypeError, match=r"a Writer takes Write\(object, type, record\), not dict"):
+            await crm.submit({"email": "x"})  # type: ignore[arg-type]
+
+
+async def test_a_cancelled_submit_is_withdrawn():
+    """P8 holds for writes as for any record."""
+    db = database()
+    async with Writer(db, auto_batch=AutoBatchPolicy(max_delay=10)) as crm:
+        with anyio.move_on_after(1):
+            await crm.create("contacts", {"email": "a@example.com"})
+        assert crm.statistics().pending == 0
+        assert await db.count("contacts") == 0
+
+
+async def test_a_writer_lives_once_and_closes_its_destination():
+    """Opened with the writer, closed after the last call; also if the body raises."""
+    db = database()
+    writer = Writer(db)
+    with pytest.raises(BatcherNotOpen, match="async with Writer"):
+        await writer.create("contacts", {"email": "a"})
+    with pytest.raises(ValueError, match="mine"):
+        async with writer:
+            receipt = writer.submit_nowait(Write("contacts", "create", {"email": "a@example.com"}))
+            raise ValueError("mine")
+    assert (await receipt).ok
+    with pytest.raises(BatcherNotOpen, match="lives once"):
+        async with writer:
+            pass
+    assert repr(writer) == "<Writer closed: 0 pending, 0 in flight>"
