@@ -196,7 +196,8 @@ class Retry(Exception):
         return describe_cause(self.cause)
 
     def __repr__(self) -> str:
-        return f"Retry({describe_cause(self.cause)!r}, after={self.after}, pause_lane={self.pause_lane}, applied={self.applied!r})"
+        cause = describe_cause(self.cause)
+        return f"Retry({cause!r}, after={self.after}, pause_lane={self.pause_lane}, applied={self.applied!r})"
 
 
 class Refused(Exception):

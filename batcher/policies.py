@@ -27,11 +27,31 @@ def to_seconds(name: str, value: object) -> float:
     return float(value)
 
 
-def _seconds(default: float) -> Any:
-    def convert(value: Seconds, _: object, field: attrs.Attribute[float]) -> float:
-        return to_seconds(field.name, value)
+# One converter per name: the message names the argument, and type checkers see that a timedelta will do.
 
-    return attrs.field(default=default, converter=attrs.Converter(convert, takes_self=True, takes_field=True))
+
+def _max_delay(value: Seconds) -> float:
+    return to_seconds("max_delay", value)
+
+
+def _deadline(value: Seconds) -> float:
+    return to_seconds("deadline", value)
+
+
+def _backoff_base(value: Seconds) -> float:
+    return to_seconds("backoff_base", value)
+
+
+def _backoff_cap(value: Seconds) -> float:
+    return to_seconds("backoff_cap", value)
+
+
+def _call_timeout(value: Seconds) -> float:
+    return to_seconds("call_timeout", value)
+
+
+def _shutdown_timeout(value: Seconds) -> float:
+    return to_seconds("shutdown_timeout", value)
 
 
 def _count(default: float | None, *, endless: bool = False) -> Any:
@@ -59,7 +79,7 @@ class AutoBatchPolicy:
     """A batch of this many records leaves inside the submit that filled it."""
     max_bytes: int = _count(1_000_000)
     """A batch never holds more bytes than this, counted as they are encoded. Unused without sizes."""
-    max_delay: float = _seconds(0.05)
+    max_delay: float = attrs.field(default=0.05, converter=_max_delay)
     """Seconds from the first record of a batch to its departure; 0 leaves at the next turn of the loop."""
 
 
@@ -71,13 +91,13 @@ class RetryPolicy:
     *full jitter* of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
 
-    deadline: float = _seconds(60.0)
+    deadline: float = attrs.field(default=60.0, converter=_deadline)
     """Seconds after acceptance past which no retry starts. It bounds retries, not the first attempt."""
     max_attempts: float = _count(inf, endless=True)
     """Calls that may carry one record; ``math.inf`` leaves it to the deadline."""
-    backoff_base: float = _seconds(0.5)
+    backoff_base: float = attrs.field(default=0.5, converter=_backoff_base)
     """Upper end of the first backoff, in seconds."""
-    backoff_cap: float = _seconds(20.0)
+    backoff_cap: float = attrs.field(default=20.0, converter=_backoff_cap)
     """Upper end of every backoff, in seconds. 20 as in the standard mode of the AWS SDKs."""
     on_unknown: Literal["raise", "retry"] = attrs.field(default="raise")
     """A record that may have been applied: tell the caller, or send it again and risk a duplicate."""
@@ -109,9 +129,9 @@ class Limits:
     """Calls out at the same time, in all lanes."""
     max_lane_in_flight: int = _count(4)
     """Calls out at the same time, in one lane."""
-    call_timeout: float = _seconds(60.0)
+    call_timeout: float = attrs.field(default=60.0, converter=_call_timeout)
     """Seconds after which a call is cancelled and its records are unknown."""
-    shutdown_timeout: float = _seconds(30.0)
+    shutdown_timeout: float = attrs.field(default=30.0, converter=_shutdown_timeout)
     """Seconds to drain after the ``async with`` body ended. 30 is what Kubernetes grants a pod by default."""
 
     @property

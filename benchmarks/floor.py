@@ -171,10 +171,15 @@ def main() -> int:
     if options.source:
         print(inspect.getsource(AsyncioFloor if options.backend == "asyncio" else trio_floor))
     loop = {"use_uvloop": True} if options.uvloop else {}
-    print(f"{options.submits:,} submits from {options.callers:,} tasks, {options.backend}, Python {sys.version.split()[0]}")
+    print(f"{options.submits:,} submits, {options.callers:,} tasks, {options.backend}, Python {sys.version.split()[0]}")
     floors, ours = anyio.run(
-        compare, options.backend, options.submits, options.callers, options.rounds,
-        backend=options.backend, backend_options=loop,
+        compare,
+        options.backend,
+        options.submits,
+        options.callers,
+        options.rounds,
+        backend=options.backend,
+        backend_options=loop,
     )
     floor, our = statistics.median(floors), statistics.median(ours)
     print(f"floor   {floor:.3f} s, {options.submits / floor:,.0f} records/s (median of {options.rounds})")
