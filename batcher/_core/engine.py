@@ -357,4 +357,6 @@ class Engine:
         while units := list(house.pending_units()):  # settling one lets in what waited for it
             for unit in units:
                 self.withdraw(unit, now, cause)
+        for lane in house.ring:
+            lane.queued = False
         house.ring.clear()
