@@ -47,6 +47,9 @@ class Backend:
     now: Callable[[], float]
     """The loop's own clock, in seconds."""
     new_waiter: Callable[[], AwaitableWaiter]
+    being_cancelled: Callable[[], bool]
+    """Asked where a cancellation was caught: is the current task being cancelled, or did somebody else's
+    cancellation leak out of the code that it called?"""
 
 
 def current_backend() -> Backend:
@@ -61,22 +64,18 @@ def current_backend() -> Backend:
         # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
         # is asked directly for the same reason: both are read for every record.
         now = trio.lowlevel.current_clock().current_time
-        return Backend("trio", current_thread(), current_thread, now, TrioWaiter)
+        return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _trio_being_cancelled)
     loop = asyncio.get_running_loop()
     # The stock loop's time() is time.monotonic() behind a Python call, and it is read for every record.
     stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
     now = time.monotonic if stock else loop.time
-    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future)
+    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future, _asyncio_being_cancelled)
 
 
-def being_cancelled() -> bool:
-    """Return whether the current task is being cancelled, as opposed to having caught somebody else's
-    cancellation that leaked out of the code it called.
-    """
-    if anyio.current_effective_deadline() == -inf:
-        return True
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return False
-    return task is not None and task.cancelling() > 0
+def _asyncio_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return anyio.current_effective_deadline() == -inf or (task is not None and task.cancelling() > 0)
+
+
+def _trio_being_cancelled() -> bool:
+    return True  # nobody but trio can raise its Cancelled

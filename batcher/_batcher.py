@@ -90,13 +90,16 @@ class Batcher(Shell, Generic[R, T]):
         """
         crew = self._crew
         # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
-        if crew is None or crew.running() is not crew.loop or crew.closing or crew in working_for():
+        if crew is None or crew.running() is not crew.open_in or crew in working_for():
             crew = self._opened("submit()")
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None or self._size_of is not None:
             extras = self._extras(crew, identity, self._measure(record), max_delay, deadline)
         waiter = crew.new_waiter()
-        entry = Entry(record, waiter, extras)
+        entry = Entry()
+        entry.record = record
+        entry.waiter = waiter
+        entry.extras = extras
         verb = self._engine.submit(entry, key, crew.now())
         if verb is not NOTHING:
             crew.obey(verb)

@@ -18,7 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from batcher._backend import AwaitableWaiter, Backend, Waiter, being_cancelled
+from batcher._backend import AwaitableWaiter, Backend, Waiter
 from batcher._core.engine import Engine, Verb
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
@@ -52,11 +52,10 @@ class Crew:
     ) -> None:
         self.engine = engine
         self.backend = backend
-        self.loop = backend.loop
+        self.open_in: object = backend.loop  # None once closing: submit() asks one thing for every record
         self.running = backend.running
         self.now = backend.now
         self.new_waiter = backend.new_waiter
-        self.closing = False
         self.calls_made = 0
         self.admissions: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._sender = sender
@@ -78,7 +77,7 @@ class Crew:
 
         :raises BatcherNotOpen: always, then
         """
-        if self.running() is not self.loop:
+        if self.running() is not self.backend.loop:
             raise BatcherNotOpen(
                 f"this batcher was opened in another event loop (on {self.backend.name}); from a thread use "
                 "anyio.from_thread.run(batcher.submit, record), in another loop open a batcher of its own"
@@ -102,7 +101,7 @@ class Crew:
 
         :raises BatcherClosed: always, then
         """
-        if self.closing:
+        if self.open_in is None:
             raise BatcherClosed("the batcher is closing or closed and takes no more records")
 
     # Doing what the engine says
@@ -225,7 +224,7 @@ class Crew:
         try:
             return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
         except anyio.get_cancelled_exc_class() as error:
-            if being_cancelled():
+            if self.backend.being_cancelled():
                 raise
             return error  # not ours: it leaked out of the write function
         except Exception as error:
@@ -247,7 +246,7 @@ class Crew:
     async def drain(self, timeout: float) -> None:
         """Close the gate, make everything due, and wait until all is settled or the time is up."""
         now = self.now()
-        self.closing = True
+        self.open_in = None
         self.engine.close(now, now + timeout)
         self.turn()
         with anyio.CancelScope(deadline=now + timeout):
@@ -257,7 +256,7 @@ class Crew:
 
     def abort(self, cause: str) -> None:
         """Settle whatever is left at once."""
-        self.closing = True
+        self.open_in = None
         self._batches.clear()
         self.engine.abort(self.now(), cause)
         self.turn()

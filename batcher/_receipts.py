@@ -27,7 +27,9 @@ class Receipt(Entry, Generic[T_co]):
     __slots__ = ("_crew",)
 
     def __init__(self, crew: Crew, record: Any, extras: Extras = NO_EXTRAS, waiter: Waiter | None = None) -> None:
-        super().__init__(record, waiter, extras)
+        self.record = record
+        self.waiter = waiter
+        self.extras = extras
         self._crew = crew
 
     @property

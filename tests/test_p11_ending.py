@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -288,6 +289,45 @@ def test_p11_an_interrupt_in_the_write_function_ends_the_batcher_and_leaves_bare
         anyio.run(main, backend=backend)
 
     assert receipts[0].outcome == Unknown("the batcher was cancelled")
+
+
+def test_p11_somebody_cancels_every_task_of_the_loop():
+    """As careless shutdown code does: workers and keeper die, and every receipt is settled all the same."""
+    receipts: list[Receipt[Any]] = []
+
+    async def main() -> None:
+        api = Api(seconds=0)
+        async with Batcher[Any, Any](api, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            await batcher.submit("warm up")
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            receipts.append(batcher.submit_nowait("a"))
+            receipts.append(batcher.submit_nowait("b", key="other"))
+            await asyncio.sleep(30)
+
+    with suppress(asyncio.CancelledError):
+        asyncio.run(asyncio.wait_for(main(), 20))
+    assert all(receipt.done for receipt in receipts)
+    assert {receipt.outcome.kind for receipt in receipts if receipt.outcome} <= {"unknown", "not_written"}
+
+
+async def test_p11_two_calls_that_fail_beyond_exceptions_leave_together():
+    """What is nobody's outcome is not lost, even if there are two of it: a group."""
+    # asyncio stops at KeyboardInterrupt and SystemExit by itself.
+    interrupt = GeneratorExit if anyio.get_cancelled_exc_class() is asyncio.CancelledError else SystemExit
+
+    async def write(key: int, records: list[str]) -> list[str]:
+        try:
+            await anyio.sleep(key)
+        finally:
+            raise interrupt
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with Batcher[Any, Any](write, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            batcher.submit_nowait("a", key=1)
+            batcher.submit_nowait("b", key=2)
+            await anyio.sleep(10)
+    assert [type(error) for error in caught.value.exceptions] == [interrupt] * 2
 
 
 async def test_p11_entering_twice_is_refused():

@@ -220,6 +220,17 @@ async def test_an_expired_waiter_is_not_accepted():
         assert batcher.statistics().accepted == 1
 
 
+async def test_a_deadline_of_zero_is_over_before_the_submit_waits():
+    """The record is settled inside the very submit that brings it, and nobody hangs."""
+    api = Api()
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+        with pytest.raises(RecordNotWritten, match="its deadline passed"):
+            await batcher.submit("a", deadline=0)
+        (outcome,) = await batcher.submit_all(["a"], deadline=0)
+        assert outcome == NotWritten("its deadline passed", 0)
+    assert api.calls == []
+
+
 async def test_a_retry_beyond_the_records_own_deadline_is_not_made():
     """deadline= bounds retries as well."""
     async with Batcher(Api([Retry("429", after=20)]), auto_batch=NOW) as batcher:

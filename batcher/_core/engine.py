@@ -38,6 +38,9 @@ class Verb(IntEnum):
     """Not accepted yet: a plan will name the unit among the admitted. Poll at once, too."""
 
 
+NOTHING = Verb.NOTHING
+
+
 class Plan:
     """What to do now. All of it has already happened as far as the engine is concerned."""
 
@@ -77,8 +80,9 @@ class Engine:
 
         :raises InvalidRecord: it fits no batch of its lane
         """
-        lane = self._lanes.get(key)
-        if lane is None:
+        try:
+            lane = self._lanes[key]
+        except KeyError:
             lane = self.house.open_lane(key)
         entry.lane = lane
         admission = self._admission
@@ -95,17 +99,17 @@ class Engine:
         lane.pending += 1
         queue = lane.queue
         queue.append(entry)
-        count = len(queue) - lane.dead
-        if count >= lane.max_records:
+        count = len(queue)
+        if count >= lane.max_records and count - lane.dead >= lane.max_records:
             if lane.queued or lane.in_flight >= self._max_lane_in_flight:
-                return Verb.NOTHING  # the end of a call will send it
+                return NOTHING  # the end of a call will send it
             self._collect(now)  # what is due already is served before new input
             self.house.attend(lane, now)
             return Verb.DISPATCH
-        if count == 1:
+        if count == 1:  # tombstones do not stand alone in a queue
             self.house.expect(lane, now)
             return Verb.CLOCK
-        return Verb.NOTHING
+        return NOTHING
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
         if entry.size > lane.max_bytes:

@@ -48,19 +48,21 @@ NO_EXTRAS: Final = Extras()
 
 
 class Entry:
-    """One record on its way. What is not set by ``__init__`` is set by the engine."""
+    """One record on its way.
+
+    Whoever makes one sets ``record``, ``waiter`` and ``extras``; the engine sets the rest. There is no
+    ``__init__``, because one is made for every record and three assignments cost half as much.
+    """
 
     __slots__ = ("accepted_at", "extras", "lane", "record", "state", "verdict", "waiter")
 
+    record: Any
+    waiter: Any  # told when it is settled; None if nobody waits
+    extras: Extras
     lane: Lane
     state: State
     accepted_at: float
     verdict: Any  # once settled: a plain value v, which means Written(data=v), or an Outcome
-
-    def __init__(self, record: Any, waiter: Any = None, extras: Extras = NO_EXTRAS) -> None:
-        self.record = record
-        self.waiter = waiter
-        self.extras = extras
 
     @property
     def size(self) -> int:

@@ -126,15 +126,16 @@ class House:
         lane = unit.lane
         if isinstance(unit, Group):
             lane.append_bundle(Bundle(unit.members, now, group=unit))
-        else:
-            parked = unit.state is State.PARKED
-            lane.append(unit)
-            if parked:  # it may be due before the record that opened this batch
-                lane.hasten(unit, unit.due_at)
-            if unit.extras.force is not None:
-                lane.force(unit.extras.force)
-            elif self.under_pressure or self.admission.waiting(lane):
-                lane.force(FlushReason.PRESSURE)
+            self.attend(lane, now)  # it waits for no company, so not for the next poll either
+            return
+        parked = unit.state is State.PARKED
+        lane.append(unit)
+        if parked:  # it may be due before the record that opened this batch
+            lane.hasten(unit, unit.due_at)
+        if unit.extras.force is not None:
+            lane.force(unit.extras.force)
+        elif self.under_pressure or self.admission.waiting(lane):
+            lane.force(FlushReason.PRESSURE)
         self.expect(lane, now)
 
     def watch_expiry(self, unit: Unit) -> None:

@@ -121,7 +121,7 @@ class Lane:
         self.dead += 1
         self.size -= entry.size
         self._hastened.drop(entry)
-        if self.dead > self.count + 16:
+        if self.dead == len(self.queue) or self.dead > self.count + 16:
             self._compact()
 
     def _compact(self) -> None:
@@ -135,7 +135,7 @@ class Lane:
         """Return when the next batch is due: ``-inf`` whatever the time, ``inf`` if nothing is buffered."""
         if self.dead or self._bundles:
             self._trim()
-        if self._forced or self.count >= self.max_records or self.size >= self.max_bytes:
+        if self._forced or len(self.queue) - self.dead >= self.max_records or self.size >= self.max_bytes:
             return -inf
         at = self.queue[0].due_at if self.queue else inf
         at = min(at, self._hastened.next_at)

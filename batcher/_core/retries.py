@@ -26,7 +26,7 @@ def may_try_again(policy: RetryPolicy, unit: Unit, at: float, closes_at: float) 
     if at > min(unit.accepted_at + policy.deadline, closes_at):
         return False
     return all(
-        member.extras.attempts < policy.max_attempts and at <= member.extras.expires_at for member in unit.members
+        member.extras.attempts < policy.max_attempts and at < member.extras.expires_at for member in unit.members
     )
 
 
