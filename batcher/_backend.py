@@ -47,9 +47,8 @@ class Backend:
     now: Callable[[], float]
     """The loop's own clock, in seconds."""
     new_waiter: Callable[[], AwaitableWaiter]
-    being_cancelled: Callable[[], bool]
-    """Asked where a cancellation was caught: is the current task being cancelled, or did somebody else's
-    cancellation leak out of the code that it called?"""
+    cancellations: Callable[[], int]
+    """Return how many native cancellations of the current task are under way; always 0 on trio."""
 
 
 def current_backend() -> Backend:
@@ -64,18 +63,23 @@ def current_backend() -> Backend:
         # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
         # is asked directly for the same reason: both are read for every record.
         now = trio.lowlevel.current_clock().current_time
-        return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _trio_being_cancelled)
+        return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _no_cancellations)
     loop = asyncio.get_running_loop()
     # The stock loop's time() is time.monotonic() behind a Python call, and it is read for every record.
-    stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+    stock = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
     now = time.monotonic if stock else loop.time
-    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future, _asyncio_being_cancelled)
+    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future, _asyncio_cancellations)
 
 
-def _asyncio_being_cancelled() -> bool:
+def _asyncio_cancellations() -> int:
     task = asyncio.current_task()
-    return anyio.current_effective_deadline() == -inf or (task is not None and task.cancelling() > 0)
+    return 0 if task is None else task.cancelling()
 
 
-def _trio_being_cancelled() -> bool:
-    return True  # nobody but trio can raise its Cancelled
+def _no_cancellations() -> int:
+    return 0
+
+
+def in_cancelled_scope() -> bool:
+    """Return whether a cancel scope around the current task is cancelled."""
+    return anyio.current_effective_deadline() == -inf

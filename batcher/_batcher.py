@@ -191,5 +191,6 @@ class Batcher(Shell, Generic[R, T]):
             return 0
         size = self._size_of(record)
         if not isinstance(size, int) or size < 0:
-            raise TypeError(f"size_of must return a number of bytes, not {size!r}")
+            shown = size if isinstance(size, int) else type(size).__name__
+            raise TypeError(f"size_of must return a number of bytes, not {shown}")
         return size

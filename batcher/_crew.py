@@ -18,11 +18,11 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from batcher._backend import AwaitableWaiter, Backend, Waiter
+from batcher._backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
 from batcher._core.engine import Engine, Verb
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
-from batcher._receipts import Detached
+from batcher._receipts import Countdown, Detached, attach
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Event, EventKind, Hook
 from batcher.outcomes import Outcome
@@ -138,7 +138,6 @@ class Crew:
             self._bell.set_result(None)
 
     def _hand_out(self, batch: Batch) -> None:
-        self.calls_made += 1
         self._batches.append(batch)
         while self._idle:
             worker = self._idle.pop()
@@ -187,9 +186,15 @@ class Crew:
 
     def _time_out(self) -> None:
         while self._next_timeout() <= self.now():
-            scope = next(iter(self._calls))
+            scope, (batch, began_at) = next(iter(self._calls.items()))
             self._late[scope] = self._calls.pop(scope)
             scope.cancel()
+            now = self.now()
+            if self.engine.give_up_on(batch, self._timeout_error(), now):
+                self._report_answer(batch, now - began_at)
+
+    def _timeout_error(self) -> TimeoutError:
+        return TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
 
     async def _work(self) -> None:
         _working.set((*working_for(), self))
@@ -199,8 +204,7 @@ class Crew:
                 await self._make_calls(scope)
             late = self._late.pop(scope, None)
             if late is not None:
-                error = TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
-                self._answered(late[0], error, late[1])
+                self._answered(late[0], self._timeout_error(), late[1])
 
     async def _make_calls(self, scope: anyio.CancelScope) -> None:
         while not scope.cancel_called:
@@ -210,38 +214,48 @@ class Crew:
                 await waiter
                 continue
             batch, began_at = self._batches.popleft(), self.now()
+            self.calls_made += 1
             self._calls[scope] = batch, began_at
             if began_at + self._call_timeout < self._armed_at:
                 self._ring()
-            answer = await self._call(batch)
+            answer = await self._call(batch, scope)
             if self._calls.pop(scope, None) is None:
-                del self._late[scope]  # it answered all the same
+                del self._late[scope]
+                if isinstance(answer, BaseException):  # whatever it says, it was cut off in the middle
+                    answer = self._timeout_error()
             self._answered(batch, answer, began_at)
             if self._batches:
                 await checkpoint()  # a write that never waits must not keep the loop to itself
 
-    async def _call(self, batch: Batch) -> Any:
+    async def _call(self, batch: Batch, scope: anyio.CancelScope) -> Any:
+        """Make one call; return its answer, or what it raised."""
+        cancellations = self.backend.cancellations()
         try:
             return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
-        except anyio.get_cancelled_exc_class() as error:
-            if self.backend.being_cancelled():
-                raise
-            return error  # not ours: it leaked out of the write function
         except Exception as error:
+            return error
+        except BaseException as error:
+            if _stops_programs(error):
+                raise
+            # A cancellation. It is ours if we are being cancelled; or else it leaked out of the write function.
+            late = scope.cancel_called
+            if not late and (in_cancelled_scope() or self.backend.cancellations() > cancellations):
+                raise
             return error
 
     def _answered(self, batch: Batch, answer: Any, began_at: float) -> None:
+        given_up = not batch.entries
         now = self.now()
         self.engine.settle(batch, answer, now, random())
-        if self._hook is not None:
+        if not given_up:
             self._report_answer(batch, now - began_at)
         self.turn()
 
     # Ending
 
     def is_idle(self) -> bool:
-        """Return whether every accepted record has its outcome and no call is out."""
-        return not self.engine.pending and not self.engine.in_flight
+        """Return whether every accepted record has its outcome. A call that was given up on may still be out."""
+        return not self.engine.pending
 
     async def drain(self, timeout: float) -> None:
         """Close the gate, make everything due, and wait until all is settled or the time is up."""
@@ -257,9 +271,16 @@ class Crew:
     def abort(self, cause: str) -> None:
         """Settle whatever is left at once."""
         self.open_in = None
+        unsent = list(self._batches)
         self._batches.clear()
-        self.engine.abort(self.now(), cause)
+        self.engine.abort(self.now(), cause, unsent)
         self.turn()
+
+    async def wait_in(self, countdown: Countdown) -> None:
+        """Wait until *countdown* has reached zero."""
+        waiter = self.new_waiter()
+        countdown.add(waiter)
+        await waiter
 
     def withdraw(self, unit: Unit) -> bool:
         """Take a unit back, if no call carries it."""
@@ -273,9 +294,10 @@ class Crew:
             if unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now()):
                 continue
             for entry in unit.members:
-                entry.waiter = Detached(self, entry)
                 if entry.state is State.SETTLED:
                     self.report_detached(entry)  # settled in the very turn in which its caller was cancelled
+                else:
+                    attach(entry, Detached(self, entry))
         self.turn()
 
     # Telling
@@ -295,16 +317,18 @@ class Crew:
             )
 
     def _report_answer(self, batch: Batch, seconds: float) -> None:
-        fates = [fate for entry in batch.entries if (fate := entry.fate()) is not None]
+        if self._hook is None:
+            return
+        fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
         self.emit(
             Event(
                 kind=EventKind.ANSWERED,
                 key=batch.lane.key,
-                records=len(batch.entries),
+                records=len(batch.sent),
                 size_bytes=batch.size,
                 seconds=seconds,
                 outcomes=Counter(fate.kind for fate in fates),
-                retried=len(batch.entries) - len(fates),
+                retried=len(batch.sent) - len(fates),
                 codes=_codes(fates),
             )
         )
@@ -314,8 +338,17 @@ class Crew:
         assert self._hook is not None
         try:
             self._hook(event)
-        except Exception:
+        except BaseException as error:
+            if _stops_programs(error):
+                raise
             logger.exception("the on_event hook raised; the event is lost, the records are not")
+
+
+def _stops_programs(error: BaseException) -> bool:
+    """Return whether *error* is, or contains, an interrupt or an exit: nobody's outcome."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_stops_programs, error.exceptions))
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
 
 
 def _codes(fates: Sequence[Outcome]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from batcher._backend import AwaitableWaiter, Waiter
@@ -61,6 +61,7 @@ class Receipt(Entry, Generic[T_co]):
             waiter = crew.new_waiter()
             attach(self, waiter)
             yield from waiter.__await__()
+            self.waiter = None  # settled, so nobody is told any more; a receipt may be kept for long
         return cast(T_co, result_of(self))
 
     def __repr__(self) -> str:
@@ -118,23 +119,38 @@ class Several:
 
 
 class Countdown:
-    """Wakes one task when a number of records have their outcomes."""
+    """Wakes those who wait for a number of records, when all of these have their outcomes."""
 
-    __slots__ = ("_left", "_waiter")
+    __slots__ = ("_waiters", "left")
 
-    def __init__(self, left: int, waiter: AwaitableWaiter) -> None:
-        self._left = left
-        self._waiter = waiter
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._waiters: list[AwaitableWaiter] = []
+
+    def add(self, waiter: AwaitableWaiter) -> None:
+        """Take one more in."""
+        self._waiters.append(waiter)
 
     def done(self) -> bool:
-        """Return whether the waiting task has stopped waiting."""
-        return self._waiter.done()
+        """Return whether nobody waits any more."""
+        return all(waiter.done() for waiter in self._waiters)
 
     def set_result(self, result: None, /) -> None:
         """Count one."""
-        self._left -= 1
-        if not self._left:
-            self._waiter.set_result(None)
+        self.left -= 1
+        if not self.left:
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+
+def count_down(entries: Iterable[Entry]) -> Countdown:
+    """Return a countdown of those of *entries* that are not settled yet."""
+    pending = [entry for entry in entries if entry.state is not State.SETTLED]
+    countdown = Countdown(len(pending))
+    for entry in pending:
+        attach(entry, countdown)
+    return countdown
 
 
 class Detached:

@@ -16,8 +16,8 @@ from batcher._core.engine import Engine
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, Unit
 from batcher._core.states import State
 from batcher._crew import Crew, Sender
-from batcher._receipts import Countdown, Receipt, attach, result_of
-from batcher.errors import BatcherNotOpen, InvalidRecord, Overloaded
+from batcher._receipts import Countdown, Receipt, count_down, result_of
+from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
@@ -70,6 +70,8 @@ class Shell:
         self._crew: Crew | None = None
         self._tasks: TaskGroup | None = None
         self._open = False
+        # The last flush: what had been accepted by then, and what counts it down. Flushes of the same share it.
+        self._flushed = -1, Countdown(0)
 
     # Opening and closing
 
@@ -105,8 +107,12 @@ class Shell:
         out_of_time = f"the shutdown timeout of {self._limits.shutdown_timeout:g} s passed"
         crew.abort(out_of_time if interruption is None else "the batcher was cancelled")
         self._open = False
+        crashed = tasks.cancel_scope.cancel_called  # by one of our own tasks that ended, unasked
         tasks.cancel_scope.cancel()
-        return await self._leave(tasks, error, interruption)
+        swallowed = await self._leave(tasks, error, interruption)
+        if crashed and swallowed:
+            raise BatcherError("a task of the batcher was cancelled from outside, and the body with it")
+        return swallowed
 
     async def _leave(
         self, tasks: TaskGroup, error: BaseException | None, interruption: BaseException | None
@@ -121,9 +127,11 @@ class Shell:
             if len(group.exceptions) != 1:
                 raise
             only = group.exceptions[0]
-            if only is error:
-                return False
-            raise only from only.__cause__
+            context = only.__context__
+            try:
+                raise only
+            finally:
+                only.__context__ = context  # not the group that it came out of
         return swallowed if interruption is not None else False
 
     def __del__(self) -> None:
@@ -224,20 +232,15 @@ class Shell:
 
     # Waiting
 
-    async def _wait_for(self, crew: Crew, entries: Iterable[Entry], withdrawable: Sequence[Unit] = ()) -> None:
+    async def _wait_for(self, crew: Crew, entries: Iterable[Entry], withdrawable: Sequence[Unit]) -> None:
         """Wait until all *entries* are settled; if cancelled, withdraw what may be withdrawn."""
-        pending = [entry for entry in entries if entry.state is not State.SETTLED]
-        if not pending:
-            return
-        waiter = crew.new_waiter()
-        countdown = Countdown(len(pending), waiter)
-        for entry in pending:
-            attach(entry, countdown)
-        try:
-            await waiter
-        except BaseException:
-            crew.abandon(withdrawable)
-            raise
+        countdown = count_down(entries)
+        if countdown.left:
+            try:
+                await crew.wait_in(countdown)
+            except BaseException:
+                crew.abandon(withdrawable)
+                raise
 
     async def flush(self) -> None:
         """Make everything accepted so far due, and wait until each of it has its outcome.
@@ -246,16 +249,25 @@ class Shell:
         """
         crew = self._opened("flush()")
         self._engine.flush(crew.now())
-        pending = list(self._engine.pending_entries())
         crew.turn()
-        await self._wait_for(crew, pending)
+        accepted = self._accepted
+        flushed, countdown = self._flushed
+        if flushed != accepted or countdown.done():
+            countdown = count_down(self._engine.pending_entries())
+            self._flushed = accepted, countdown
+        if countdown.left:
+            await crew.wait_in(countdown)
+
+    @property
+    def _accepted(self) -> int:
+        return self._engine.house.outcomes.total() + self._engine.pending
 
     def statistics(self) -> Statistics:
         """Return what the batcher has done and holds right now."""
         house = self._engine.house
         settled = house.outcomes.total()
         return Statistics(
-            accepted=settled + house.admission.pending,
+            accepted=self._accepted,
             settled=settled,
             pending=house.admission.pending,
             pending_bytes=house.admission.pending_bytes,

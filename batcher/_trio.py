@@ -23,8 +23,9 @@ class TrioWaiter:
     def set_result(self, result: None, /) -> None:
         """Wake the task."""
         self._done = True
-        if self._task is not None:
-            reschedule(self._task)
+        task, self._task = self._task, None
+        if task is not None:
+            reschedule(task)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Wait to be told; a checkpoint in any case."""

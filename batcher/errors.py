@@ -141,7 +141,10 @@ _ERROR_OF: dict[type[Outcome], type[RecordError]] = {
 
 def error_for(outcome: Outcome, record: Any = None) -> RecordError:
     """Return a fresh exception for an outcome that is not a success."""
-    return _ERROR_OF[type(outcome)](outcome, record)
+    for kind, error in _ERROR_OF.items():
+        if isinstance(outcome, kind):
+            return error(outcome, record)
+    raise TypeError(f"{type(outcome).__name__} is no failure")
 
 
 def _portable(outcome: Outcome) -> Outcome:

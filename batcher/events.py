@@ -62,7 +62,7 @@ class Event:
     size_bytes: int = 0
     """Their encoded size; 0 without sizes."""
     seconds: float = 0.0
-    """Dispatched: since the first record was accepted. Answered: since dispatch."""
+    """Dispatched: since the first record was accepted. Answered: since the call began."""
     outcomes: Mapping[str, int] = attrs.field(factory=dict)
     """Outcome kind to count, for example ``{"written": 98, "rejected": 2}``."""
     retried: int = 0

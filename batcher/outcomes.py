@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from math import isnan
+from math import inf, isnan
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
@@ -184,8 +184,8 @@ class Retry(Exception):
         if applied not in ("no", "maybe"):
             raise ValueError(f"applied must be 'no' or 'maybe', not {applied!r}")
         seconds = after.total_seconds() if isinstance(after, timedelta) else after
-        if seconds is not None and isnan(seconds):
-            raise ValueError("after must be a number of seconds, not NaN")
+        if seconds is not None and (isnan(seconds) or seconds == inf):
+            raise ValueError(f"after must be a finite number of seconds, not {seconds}; for never, reject the record")
         super().__init__(cause, after, pause_lane, applied)
         self.cause = cause
         self.after = None if seconds is None else max(0.0, seconds)

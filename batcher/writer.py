@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, cast
 
 from batcher._backend import Waiter
 from batcher._core.entries import Extras
-from batcher._crew import Crew
+from batcher._crew import Crew, logger
 from batcher._receipts import Receipt, result_of
 from batcher._shell import Shell
 from batcher.destinations import Destination, Prepared
@@ -46,7 +45,6 @@ class Writer(Shell):
             destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
         )
         self._destination = destination
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Open the destination, then the batcher.
@@ -54,18 +52,36 @@ class Writer(Shell):
         :raises BatcherNotOpen: entered before; a writer lives once
         """
         self._check_fresh()
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._destination)
+        await self._destination.__aenter__()
+        try:
             await super().__aenter__()
-            self._stack = stack.pop_all()
+        except BaseException as error:
+            await self._destination.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """Drain the batcher, then close the destination."""
-        async with self._stack:
-            return await super().__aexit__(kind, error, trace)
+        """Drain the batcher, then close the destination. The body's exception leaves as it is."""
+        leaving = error
+        try:
+            swallowed = await super().__aexit__(kind, error, trace)
+        except BaseException as ended:
+            leaving = ended
+            raise
+        finally:
+            await self._close_destination(leaving)
+        return swallowed
+
+    async def _close_destination(self, leaving: BaseException | None) -> None:
+        trace = None if leaving is None else leaving.__traceback__
+        try:
+            await self._destination.__aexit__(None if leaving is None else type(leaving), leaving, trace)
+        except Exception:
+            if leaving is None:
+                raise
+            logger.exception("closing the destination failed; what made the body end is raised")
 
     # Everyday writes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,8 +15,11 @@ from batcher import (
     AutoBatchPolicy,
     Batcher,
     ErrorDetail,
+    Event,
+    EventKind,
     Limits,
     NotWritten,
+    Outcome,
     RecordNotWritten,
     RecordRejected,
     RecordUnknown,
@@ -98,9 +102,9 @@ async def test_p01_a_call_that_hangs_is_cut_off_and_unknown():
         with pytest.raises(RecordUnknown, match="TimeoutError") as caught:
             await batcher.submit("a")
         assert anyio.current_time() - api.calls[0].at == 60
-        assert api.out == 0
         api.seconds = 0
         assert await batcher.submit("b") == "b"  # the worker lives on
+        assert api.out == 0
 
     assert caught.value.applied == "maybe"
 
@@ -126,16 +130,133 @@ async def test_p01_calls_time_out_one_by_one():
     assert [end - start for end in ends] == [10, 14, 18]
 
 
-async def test_p01_a_slow_call_that_survives_its_cancellation_is_believed():
-    """An answer that arrives although the call was cancelled is an answer."""
+async def shielded(key: Any, records: list[Any]) -> list[Any]:
+    """A write that cannot be cancelled, like one that blocks in a thread."""
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(90)
+    return records
+
+
+async def test_p01_a_call_that_ignores_its_cancellation_holds_up_no_caller():
+    """Told at the timeout; the call keeps its slot until it really ends, and its late answer changes nothing."""
+    policy = AutoBatchPolicy(max_delay=0)
+    events: list[Event] = []
+    async with Batcher(shielded, auto_batch=policy, limits=Limits(max_in_flight=1), on_event=events.append) as batcher:
+        start = anyio.current_time()
+        receipt = batcher.submit_nowait("a")
+        with pytest.raises(RecordUnknown, match="TimeoutError"):
+            await receipt
+        assert anyio.current_time() - start == 60
+        assert batcher.statistics().in_flight == 1
+        next_one = batcher.submit_nowait("b")
+        await anyio.sleep(31)
+        assert len([event for event in events if event.kind is EventKind.DISPATCHED]) == 2
+        assert not next_one.done
+        assert receipt.outcome is not None
+        assert receipt.outcome.kind == "unknown"
+    assert [event.outcomes for event in events if event.kind is EventKind.ANSWERED][0] == {"unknown": 1}
+
+
+async def test_p01_a_late_answer_is_believed_where_records_wait_for_it():
+    """Under on_unknown="retry" a record must not be out twice, so its call is waited for, and may yet succeed."""
+    async with Batcher(shielded, retry=RetryPolicy(on_unknown="retry")) as batcher:
+        start = anyio.current_time()
+        assert await batcher.submit("a", max_delay=0) == "a"
+        assert anyio.current_time() - start == 90
+
+
+async def test_p01_a_call_that_fails_while_it_is_cut_off_is_unknown():
+    """Whatever it raises then, alone or in a group, says nothing; the batcher lives on."""
 
     async def write(key: Any, records: list[Any]) -> list[Any]:
-        with anyio.CancelScope(shield=True):
-            await anyio.sleep(90)
+        async def child() -> None:
+            try:
+                await anyio.sleep(100)
+            finally:
+                raise ValueError("cleanup failed")
+
+        match key:
+            case "group":
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(child)
+                    await anyio.sleep(100)
+            case "raise":
+                await child()
         return records
 
-    async with Batcher(write) as batcher:
-        assert await batcher.submit("a") == "a"
+    limits = Limits(call_timeout=5)
+    async with Batcher(write, auto_batch=AutoBatchPolicy(max_delay=0), limits=limits, atomic=True) as batcher:
+        for key in ("group", "raise"):
+            with pytest.raises(RecordUnknown, match="TimeoutError"):
+                await batcher.submit("a", key=key)
+        assert await batcher.submit("b", key="fine") == "b"
+
+
+async def test_p01_a_foreign_cancellation_is_no_cancellation_of_ours():
+    """One that was caught elsewhere and raised again is a failed call: nobody else notices."""
+    stored: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.sleep(1)
+        except BaseException as error:
+            stored.append(error)
+            raise
+
+    async with Batcher(Api(stored[0])) as batcher:
+        with pytest.raises(RecordUnknown):
+            await batcher.submit("a")
+        assert await batcher.submit("b") == "b"
+
+
+class Lazy(Sequence[Any]):
+    """A sequence that decodes as it goes, and fails at it."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]()
+
+
+class NoOutcome(Outcome):
+    """An outcome that nobody knows."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [
+        (Lazy(lambda: "a", lambda: 1 / 0), ["unknown", "unknown"]),
+        (Lazy(lambda: "a"), ["unknown", "unknown"]),
+        (Lazy(lambda: "a", lambda: "b"), ["unknown", "unknown"]),  # and then it does not end with an IndexError
+        ([NoOutcome(), "b"], ["unknown", "written"]),
+        ([Rejected, Retry], ["unknown", "unknown"]),
+        ([int, "b"], ["written", "written"]),
+        (("a", "b"), ["written", "written"]),
+    ],
+    ids=["raises", "short", "endless", "no outcome", "classes", "a type is a value", "tuple"],
+)
+async def test_p01_answers_that_fight_back_lose_nobody(answer, kinds):
+    """However an answer misbehaves while it is read, each record has an outcome and the batcher lives on."""
+    if kinds == ["unknown", "unknown"] and isinstance(answer, Lazy) and len(answer.items) == 2:
+        answer.items = (*answer.items, lambda: 1 / 0)
+    async with Batcher(Api(answer)) as batcher:
+        outcomes = await batcher.submit_all(["x", "y"])
+        assert [outcome.kind for outcome in outcomes] == kinds
+        assert await batcher.submit("z") == "z"
+
+
+async def test_p07_refused_after_a_doubtful_attempt_is_still_doubtful():
+    """A duplicate may be a duplicate of itself: maybe is not taken back by a later no."""
+    api = Api([Retry("504", applied="maybe")], [Rejected(ErrorDetail("exists", code="DUPLICATE"))])
+    async with Batcher(api, retry=RetryPolicy(on_unknown="retry")) as batcher:
+        with pytest.raises(RecordUnknown, match="RecordRejected") as caught:
+            await batcher.submit("a")
+    assert isinstance(caught.value.__cause__, RecordRejected)
+    assert "DUPLICATE" in str(caught.value.__cause__)
 
 
 async def test_p01_a_leaked_cancellation_is_an_outcome_and_kills_nobody():

@@ -123,6 +123,35 @@ async def test_p03_flush_ignores_the_delay_and_waits_for_everything_accepted():
     assert set(reasons(events)) == {FlushReason.FLUSH}
 
 
+async def test_p03_flushes_of_the_same_records_share_the_count():
+    """Twenty flushes at once cost one walk over what is pending, and all of them end; cancelled ones hold up none."""
+    api = Api(seconds=5)
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=3600)) as batcher:
+        for n in range(150):
+            batcher.submit_nowait(n)
+        ended = 0
+
+        async def flush(patience: float) -> None:
+            nonlocal ended
+            with anyio.move_on_after(patience):
+                await batcher.flush()
+                ended += 1
+
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for n in range(20):
+                tasks.start_soon(flush, 1 if n % 4 == 0 else 100)
+            await anyio.sleep(2)
+            await flush(100)
+            assert anyio.current_time() - start == 5
+        assert ended == 16
+        with anyio.move_on_after(1):
+            batcher.submit_nowait("late")
+            await batcher.flush()
+        await batcher.flush()  # although the one before gave up on the same records
+        assert batcher.statistics().pending == 0
+
+
 async def test_p03_what_comes_during_a_flush_is_not_waited_for():
     """flush() covers what was accepted before it, so it ends under steady input."""
     api = Api(seconds=1)

@@ -92,6 +92,27 @@ async def test_p05_a_group_is_retried_whole():
     assert api.batches == [("a", "b")] * 3
 
 
+async def test_p05_a_culprit_ends_the_group_whatever_the_others_ask_for():
+    """Another try would end the same way, so the culprit gets its errors and the rest is rolled back."""
+    api = Api([Rejected(CLASH), Retry("rolled back")])
+    async with Batcher(api) as batcher:
+        assert await group(batcher, ["a", "b"])() == [Rejected((CLASH,)), RolledBack((0,), (CLASH,))]
+
+    assert len(api.calls) == 1
+
+
+async def test_p05_any_member_may_pause_the_lane():
+    """The longest wait counts, and the pause of any of them."""
+    api = Api([Retry("429", after=1, pause_lane=True), Retry("locked", after=2)])
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=0)) as batcher:
+        start = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(group(batcher, ["a", "b"]))
+            await anyio.sleep(0.25)
+            await batcher.submit("single")
+        assert api.calls[1].at - start >= 2
+
+
 async def test_p05_a_lost_answer_makes_every_member_unknown():
     """Nobody knows whether the transaction was committed."""
     error = ConnectionError()

@@ -172,6 +172,21 @@ async def test_p08_a_cancelled_flush_only_stops_waiting():
         assert await receipt == "a"
 
 
+@pytest.mark.parametrize("verb", ["submit", "submit_all"])
+async def test_p08_a_flush_ends_although_a_submit_in_flight_is_cancelled(verb):
+    """Who else waits for the record is not forgotten when its caller goes."""
+    api = Api(seconds=5)
+    async with Batcher(api, auto_batch=NOW) as batcher:
+        call = partial(batcher.submit, "a") if verb == "submit" else partial(batcher.submit_all, ["a", "b"])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancelled_after, 2, call)
+            await anyio.sleep(1)
+            start = anyio.current_time()
+            with anyio.fail_after(1000):
+                await batcher.flush()
+            assert anyio.current_time() - start == 4
+
+
 async def test_p08_a_cancelled_submit_all_withdraws_and_detaches():
     """What is out runs to its end, the rest is not sent."""
     events: list[Event] = []

@@ -132,6 +132,54 @@ async def test_p09_a_pause_keeps_a_lane_until_it_has_passed():
         assert batcher.statistics().lanes == 0
 
 
+async def test_p09_withdrawing_while_the_house_hangs_leaves_no_ghosts():
+    """The provider hangs and callers time out: nothing is kept for those who came and went."""
+    api = Api(seconds=1e6)
+    limits = Limits(call_timeout=1e9, shutdown_timeout=0)
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_records=1), limits=limits) as batcher:
+        for n in range(32):
+            batcher.submit_nowait(n, key=n)
+        house = batcher._engine.house
+        for n in range(500):
+            assert batcher.submit_nowait("x", key=f"tenant {n % 50}").withdraw()
+        assert (batcher.statistics().lanes, batcher.statistics().pending) == (32, 32)
+        assert (len(house.ring), len(house.filling), len(house.deadlines)) == (0, 0, 0)
+
+
+async def test_p09_places_held_by_what_is_parked_are_pressed_for_where_it_waits():
+    """A lane full of records that wait for another lane's half-filled batch makes that batch due."""
+    api = Api(seconds=1)
+    limits = Limits(max_pending_records=100, max_lane_records=2)
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=3600), limits=limits) as batcher:
+        start = anyio.current_time()
+        batcher.submit_nowait("head", key="B", identity=1)
+        batcher.submit_nowait("p1", key="A", identity=1)
+        batcher.submit_nowait("p2", key="A", identity=1)
+        await batcher.enqueue("w", key="A")
+        assert anyio.current_time() - start <= 3
+
+
+async def test_p10_a_due_batch_is_not_starved_by_a_stream_of_groups():
+    """Groups travel alone, and take turns with a full batch."""
+    api = Api(seconds=1)
+    policy = AutoBatchPolicy(max_delay=3600, max_records=3)
+    async with Batcher(api, auto_batch=policy, limits=Limits(max_lane_in_flight=1)) as batcher:
+
+        async def groups() -> None:
+            while True:
+                await batcher.submit_all([1, 2], all_or_none=True)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(groups)
+            await anyio.sleep(0.5)
+            start = anyio.current_time()
+            receipts = [batcher.submit_nowait(n) for n in range(3)]
+            await receipts[0]
+            assert anyio.current_time() - start <= 3
+            tasks.cancel_scope.cancel()
+
+
 async def test_p10_a_throttled_lane_does_not_hold_up_another():
     """A pause is the lane's own affair."""
     api = Api([Retry("429", after=30, pause_lane=True)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Any
 
 import anyio
@@ -15,6 +15,7 @@ from batcher import (
     AutoBatchPolicy,
     Batcher,
     BatcherClosed,
+    BatcherError,
     BatcherNotOpen,
     Event,
     EventKind,
@@ -134,6 +135,48 @@ async def test_p11_nobody_waits_for_a_cancelled_batcher():
                 await anyio.sleep(1)
 
     assert sorted(results) == ["RecordNotWritten"] * 2 + ["RecordUnknown"] * 4
+
+
+async def test_p11_what_no_worker_had_begun_is_not_written_rather_than_unknown():
+    """Cut and handed out, but the call was never made: that is known."""
+    api = Api()
+    with pytest.raises(KeyboardInterrupt):
+        async with Batcher(api, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            receipt = batcher.submit_nowait("a")
+            assert batcher.statistics().in_flight == 1
+            raise KeyboardInterrupt  # before any task could run
+
+    assert receipt.outcome == NotWritten("the batcher was cancelled", 0)
+    assert api.calls == []
+    assert batcher.statistics().calls == 0
+
+
+async def test_p11_a_delay_of_never_still_drains():
+    """max_delay=math.inf means full batches and flushes only, and the end is a flush."""
+    api = Api()
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=inf)) as batcher:
+        first = batcher.submit_nowait("a")
+        await anyio.sleep(1e6)
+        assert not first.done
+        await batcher.flush()
+        last = batcher.submit_nowait("b", max_delay=inf, key="other")
+
+    assert first.outcome is not None
+    assert first.outcome.ok
+    assert last.outcome is not None
+    assert last.outcome.ok
+
+
+async def test_p11_a_hook_that_leaks_a_cancellation_ends_nothing():
+    """It is the hook's own affair, like any other error of it."""
+    cancelled = asyncio.CancelledError if anyio.get_cancelled_exc_class() is asyncio.CancelledError else ValueError
+
+    def on_event(event: Event) -> None:
+        raise cancelled
+
+    async with Batcher(Api(), auto_batch=NOW, on_event=on_event) as batcher:
+        for n in range(3):
+            assert await batcher.submit(n) == n
 
 
 async def test_p11_the_drain_ends_with_the_shutdown_timeout():
@@ -303,10 +346,10 @@ def test_p11_somebody_cancels_every_task_of_the_loop():
                 task.cancel()
             receipts.append(batcher.submit_nowait("a"))
             receipts.append(batcher.submit_nowait("b", key="other"))
-            await asyncio.sleep(30)
+            await asyncio.wait_for(asyncio.Event().wait(), 20)
 
-    with suppress(asyncio.CancelledError):
-        asyncio.run(asyncio.wait_for(main(), 20))
+    with pytest.raises(BatcherError, match="a task of the batcher was cancelled from outside"):
+        asyncio.run(main())
     assert all(receipt.done for receipt in receipts)
     assert {receipt.outcome.kind for receipt in receipts if receipt.outcome} <= {"unknown", "not_written"}
 

@@ -267,7 +267,7 @@ async def test_write_must_be_callable():
 async def test_size_of_must_return_bytes():
     """A size that is none is the caller's error, at once."""
     async with Batcher(Api(), size_of=lambda _: "big") as batcher:  # type: ignore[arg-type, return-value]
-        with pytest.raises(TypeError, match="size_of must return a number of bytes, not 'big'"):
+        with pytest.raises(TypeError, match="size_of must return a number of bytes, not str"):
             await batcher.submit("a")
 
 

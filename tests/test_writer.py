@@ -177,6 +177,43 @@ async def test_a_cancelled_submit_is_withdrawn():
         assert await db.count("contacts") == 0
 
 
+class Fragile(SQLite):
+    """A destination that fails to open, or to close."""
+
+    def __init__(self, *, opens: bool = True) -> None:
+        super().__init__(":memory:")
+        self.opens = opens
+        self.seen: list[Any] = []
+
+    async def __aenter__(self) -> Fragile:
+        if not self.opens:
+            raise OSError("cannot open")
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.seen.append(error)
+        await super().__aexit__(kind, error, trace)
+        raise OSError("cannot close")
+
+
+async def test_a_destination_that_cannot_open_or_close_is_heard_but_hides_nothing(caplog):
+    """The body's own exception leaves bare; a failure to close is raised if there is nothing else, or logged."""
+    with pytest.raises(OSError, match="cannot open"):
+        async with Writer(Fragile(opens=False)):
+            raise AssertionError("never entered")
+    with pytest.raises(OSError, match="cannot close"):
+        async with Writer(Fragile()):
+            pass
+    destination, error = Fragile(), ValueError("mine")
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with Writer(destination):
+            raise error
+    assert caught.value is error
+    assert destination.seen == [error]
+    assert "closing the destination failed" in caplog.text
+
+
 async def test_a_writer_lives_once_and_closes_its_destination():
     """Opened with the writer, closed after the last call; also if the body raises."""
     db = database()

@@ -18,7 +18,7 @@ from batcher.policies import Limits
 class Admission:
     """The ceilings, what is held against them, and the units that wait for a place."""
 
-    __slots__ = ("_heads", "_limits", "_sequence", "free_until", "pending", "pending_bytes", "queues")
+    __slots__ = ("_heads", "_limits", "_sequence", "_waiting", "free_until", "pending", "pending_bytes", "queues")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -27,12 +27,13 @@ class Admission:
         # Below this many pending records a newcomer need not look closer; 0 as long as anybody waits.
         self.free_until = limits.max_pending_records
         self._sequence = 0
+        self._waiting = 0
         self.queues: dict[Lane, OrderedDict[Unit, int]] = {}  # who waits -> order of arrival
         # The first waiter of each lane that is not known to be full. Stale pairs are skipped.
         self._heads: list[tuple[int, Lane]] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self.queues.values()))
+        return self._waiting
 
     def waiting(self, lane: Lane) -> bool:
         """Return whether somebody waits for a place in *lane*."""
@@ -84,6 +85,7 @@ class Admission:
     def enqueue(self, unit: Unit) -> None:
         """Make *unit* wait for its lane."""
         self._sequence += 1
+        self._waiting += 1
         queue = self.queues.setdefault(unit.lane, OrderedDict())
         queue[unit] = self._sequence
         self.free_until = 0
@@ -95,6 +97,7 @@ class Admission:
         queue = self.queues[unit.lane]
         was_head = next(iter(queue)) is unit
         del queue[unit]
+        self._waiting -= 1
         if not queue:
             del self.queues[unit.lane]
             if not self.queues:

@@ -67,6 +67,7 @@ class Engine:
     ) -> None:
         self.house = house = House(auto_batch, limits, rules_of)
         self._limits = limits
+        self._retry = retry
         self._settling = Settling(house, retry, atomic)
         self._lanes = house.lanes
         self._admission = house.admission
@@ -101,7 +102,7 @@ class Engine:
         queue.append(entry)
         count = len(queue)
         if count >= lane.max_records and count - lane.dead >= lane.max_records:
-            if lane.queued or lane.in_flight >= self._max_lane_in_flight:
+            if lane in self.house.ring or lane.in_flight >= self._max_lane_in_flight:
                 return NOTHING  # the end of a call will send it
             self._collect(now)  # what is due already is served before new input
             self.house.attend(lane, now)
@@ -144,6 +145,7 @@ class Engine:
 
     def _admit(self, unit: Unit, now: float) -> Verb:
         admission, count = self._admission, len(unit.members)
+        self.house.identities.probe(unit)
         for member in unit.members:
             member.state = State.WAITING
         if problem := admission.impossible(count, unit.size):
@@ -165,15 +167,15 @@ class Engine:
         """Make half-filled batches due when they hold the places that others wait for."""
         lane.force(FlushReason.PRESSURE)
         self.house.attend(lane, now)
+        if lane.parked:  # what holds these places waits for a batch of another lane
+            self.house.press(now)
         self._press_all(now)
 
     def _press_all(self, now: float) -> None:
         """Notice whether the house has become full for somebody whose lane has room, or no longer is."""
         house, full = self.house, self._admission.house_is_full
         if full and not house.under_pressure:
-            for lane in self._lanes.values():
-                lane.force(FlushReason.PRESSURE)
-                house.attend(lane, now)
+            house.press(now)
         house.under_pressure = full
 
     # Out
@@ -202,11 +204,12 @@ class Engine:
         batches: list[Batch] = []
         ring, limits = house.ring, self._limits
         while ring and len(house.in_flight) < limits.max_in_flight:
-            lane = ring.popleft()
-            lane.queued = False
+            lane, _ = ring.popitem(last=False)
             if house.closing and lane.paused_until > house.closes_at:
                 self._give_up(lane, now)
-            elif lane.in_flight < limits.max_lane_in_flight and self._may_send(lane, now):
+            elif lane.in_flight >= limits.max_lane_in_flight:
+                house.filling[lane] = None  # the end of a call brings it back
+            elif self._may_send(lane, now):
                 batches.append(self._cut(lane, now))
                 house.attend(lane, now)
         settled, house.settled = house.settled, []
@@ -215,7 +218,7 @@ class Engine:
 
     def _may_send(self, lane: Lane, now: float) -> bool:
         at = lane.due_at()
-        if at == inf or lane.paused_until > now or (at > now and not self.house.closing):
+        if at is None or lane.paused_until > now or (at > now and not self.house.closing):
             self.house.attend(lane, now)  # what made it due has been withdrawn, or it was paused since
             return False
         return True
@@ -257,9 +260,6 @@ class Engine:
             house.under_pressure = house.under_pressure and admission.house_is_full
             house.accept(unit, now)
             house.admitted.append(unit)
-            if admission.waiting(unit.lane):
-                unit.lane.force(FlushReason.PRESSURE)
-                house.attend(unit.lane, now)
         self._press_all(now)
 
     def _give_up(self, lane: Lane, now: float) -> None:
@@ -280,8 +280,32 @@ class Engine:
             return  # aborted meanwhile; its records have their outcome
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
-        self._settling.settle(batch, answer, now, jitter)
+        try:
+            if batch.entries:
+                self._settling.settle(batch, answer, now, jitter)
+        except Exception as error:
+            # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
+            self._lose(batch, error, now)
+            raise
         house.attend(batch.lane, now)
+        house.forget_if_idle(batch.lane, now)
+
+    def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
+        """Settle the records of a call that takes too long, and return whether that is allowed.
+
+        Until it has ended the call keeps its slot: one that ignores its cancellation is still out. Under
+        ``on_unknown="retry"`` its records wait for that, too, or they would be out twice.
+        """
+        if batch not in self.house.in_flight or self._retry.on_unknown == "retry":
+            return False
+        self._lose(batch, error, now)
+        batch.entries = ()
+        return True
+
+    def _lose(self, batch: Batch, error: BaseException, now: float) -> None:
+        for unit in dict.fromkeys(map(unit_of, batch.entries)):
+            if unit.state is State.IN_FLIGHT:
+                self.house.settle(unit, [Unknown(error)] * len(unit.members), now)
 
     def withdraw(self, unit: Unit, now: float, cause: str = "withdrawn by its caller") -> bool:
         """Take back what no call carries; return False if one does, or if it is settled."""
@@ -349,18 +373,21 @@ class Engine:
         for unit in list(self._admission.waiters()):
             self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
 
-    def abort(self, now: float, cause: str) -> None:
-        """Settle everything at once and send nothing more. Calls out are unknown."""
+    def abort(self, now: float, cause: str, unsent: Iterable[Batch] = ()) -> None:
+        """Settle everything at once and send nothing more. Calls out are unknown, but for those in *unsent*."""
         self._close_gate(now, -inf)
         house = self.house
-        in_flight = [entry for batch in house.in_flight for entry in batch.entries]
+        not_begun = set(unsent)
+        batches = list(house.in_flight)
         house.in_flight.clear()
-        for unit in dict.fromkeys(map(unit_of, in_flight)):
-            unit.lane.in_flight = 0
-            house.settle(unit, [Unknown(cause)] * len(unit.members), now)
+        for batch in batches:
+            batch.lane.in_flight = 0
+            for unit in dict.fromkeys(map(unit_of, batch.entries)):
+                began = batch not in not_begun
+                fates = [Unknown(cause) if began else not_sent(member, cause) for member in unit.members]
+                house.settle(unit, fates, now)
+            house.forget_if_idle(batch.lane, now)
         while units := list(house.pending_units()):  # settling one lets in what waited for it
             for unit in units:
                 self.withdraw(unit, now, cause)
-        for lane in house.ring:
-            lane.queued = False
         house.ring.clear()

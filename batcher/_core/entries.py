@@ -189,13 +189,14 @@ class Backoff:
 class Batch:
     """What one call carries. ``records`` are in the order in which the verdicts must come."""
 
-    __slots__ = ("bundle", "dispatched_at", "entries", "lane", "reason", "size")
+    __slots__ = ("bundle", "dispatched_at", "entries", "lane", "reason", "sent", "size")
 
     def __init__(
         self, lane: Lane, entries: Sequence[Entry], size: int, reason: FlushReason, bundle: Bundle | None
     ) -> None:
         self.lane = lane
-        self.entries = entries
+        self.sent = entries
+        self.entries = entries  # those that its answer will settle; empty once it has been given up on
         self.size = size
         self.reason = reason
         self.bundle = bundle

@@ -6,7 +6,7 @@ leaves the core leaves through the outbox, which :meth:`Engine.poll` empties.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from math import inf
 from typing import Any
@@ -31,7 +31,8 @@ class House:
         self._auto_batch = auto_batch
         self._rules_of = rules_of
         self.lanes: dict[Hashable, Lane] = {}
-        self.ring: deque[Lane] = deque()  # lanes that may have something to send, in turn
+        self.ring: OrderedDict[Lane, None] = OrderedDict()  # lanes that may have something to send, in turn
+        self.filling: dict[Lane, None] = {}  # lanes that hold something and are not in the ring
         self.in_flight: dict[Batch, None] = {}
         self.backoffs: dict[Backoff, None] = {}
         self.admission = Admission(limits)
@@ -55,10 +56,11 @@ class House:
 
     def attend(self, lane: Lane, now: float) -> None:
         """Put *lane* in the ring if it has something due, else note when to look again."""
-        if lane.queued:
+        if lane in self.ring:
             return
         at = lane.due_at()
-        if at == inf:
+        self.filling.pop(lane, None)
+        if at is None:
             if lane.paused_until > now:
                 self.deadlines.schedule(lane, lane.paused_until)  # to forget it then
             return
@@ -67,9 +69,9 @@ class House:
         if now < lane.paused_until <= self.closes_at:
             at = max(at, lane.paused_until)
         if at <= now:
-            lane.queued = True
-            self.ring.append(lane)
+            self.ring[lane] = None
         else:
+            self.filling[lane] = None
             self.deadlines.schedule(lane, at)
 
     def expect(self, lane: Lane, now: float) -> None:
@@ -79,10 +81,17 @@ class House:
         submitted in one turn of the loop shares a batch.
         """
         at = lane.due_at()
-        if at == -inf or self.closing:
+        if at is None or at == -inf or self.closing:
             self.attend(lane, now)
-        else:
+        elif lane not in self.ring:
+            self.filling[lane] = None
             self.deadlines.schedule(lane, max(at, lane.paused_until))
+
+    def press(self, now: float) -> None:
+        """Make every half-filled batch due, because others wait for the places that it holds."""
+        for lane in list(self.filling):
+            lane.force(FlushReason.PRESSURE)
+            self.attend(lane, now)
 
     def pause(self, lane: Lane, until: float) -> None:
         """Let nothing of *lane* leave before *until*."""
@@ -93,6 +102,8 @@ class House:
         """Drop a lane that holds nothing, so that keys that are gone cost nothing."""
         if lane.idle(now) and not self.admission.waiting(lane):
             self.lanes.pop(lane.key, None)
+            self.ring.pop(lane, None)
+            self.filling.pop(lane, None)
             self.deadlines.drop(lane)
 
     # Arriving
@@ -106,6 +117,7 @@ class House:
             self.enter(unit, now)
             return
         advance(unit.members, State.PARKED)
+        unit.lane.parked += len(unit.members)
         for ahead in self.identities.ahead_of(unit):
             self._bring_forward(ahead, unit.due_at, now)
 
@@ -124,6 +136,8 @@ class House:
     def enter(self, unit: Unit, now: float) -> None:
         """Buffer a unit that nobody stands in front of."""
         lane = unit.lane
+        if unit.state is State.PARKED:
+            lane.parked -= len(unit.members)
         if isinstance(unit, Group):
             lane.append_bundle(Bundle(unit.members, now, group=unit))
             self.attend(lane, now)  # it waits for no company, so not for the next poll either
@@ -178,8 +192,7 @@ class House:
         """Take a settled unit out of its queues, and let in those who now head theirs."""
         self.deadlines.drop(unit)
         for freed in self.identities.leave(unit):
-            if freed.state is State.PARKED:
-                self.enter(freed, now)
+            self.enter(freed, now)
 
     def pending_units(self) -> Iterator[Unit]:
         """Yield every accepted and unsettled unit once, those in flight first."""

@@ -26,6 +26,11 @@ class Identities:
     def __len__(self) -> int:
         return len(self._queues)
 
+    def probe(self, unit: Unit) -> None:
+        """Compare the identities of *unit* with those known: one that cannot be compared raises here, in time."""
+        for identity in unit.identities:
+            self._queues.get(identity)
+
     def join(self, unit: Unit) -> bool:
         """Queue *unit* up behind each of its identities; return whether it heads all of them."""
         heads = True

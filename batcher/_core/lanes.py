@@ -22,6 +22,7 @@ class Lane:
     """The records of one key that are accepted and not settled."""
 
     __slots__ = (
+        "_bundle_was_last",
         "_bundles",
         "_forced",
         "_forced_by",
@@ -33,11 +34,11 @@ class Lane:
         "max_bytes",
         "max_delay",
         "max_records",
+        "parked",
         "paused_until",
         "pending",
         "pending_bytes",
         "queue",
-        "queued",
         "size",
     )
 
@@ -49,13 +50,14 @@ class Lane:
         self.max_delay = max_delay
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0
+        self.parked = 0  # records of it that wait outside, behind an identity
         self.in_flight = 0  # calls
         self.paused_until = -inf
-        self.queued = False  # in the ring of lanes that may have something to send
         self.queue: deque[Entry] = deque()  # single records, tombstones among them
         self.dead = 0  # tombstones
         self.size = 0  # bytes of the living
         self._bundles: deque[Bundle] = deque()
+        self._bundle_was_last = False
         self._forced = 0  # leading entries of the queue, tombstones included, that are due whatever the time
         self._forced_by = FlushReason.FLUSH
         self._hastened = Deadlines()  # records that are due before the one that opened their batch
@@ -131,17 +133,18 @@ class Lane:
 
     # Leaving
 
-    def due_at(self) -> float:
-        """Return when the next batch is due: ``-inf`` whatever the time, ``inf`` if nothing is buffered."""
+    def due_at(self) -> float | None:
+        """Return when the next batch is due: ``-inf`` whatever the time, None if nothing is buffered."""
         if self.dead or self._bundles:
             self._trim()
+        if not self.queue and not self._bundles:
+            return None
+        return min(self._queue_due_at(), self._bundles[0].due_at if self._bundles else inf)
+
+    def _queue_due_at(self) -> float:
         if self._forced or len(self.queue) - self.dead >= self.max_records or self.size >= self.max_bytes:
             return -inf
-        at = self.queue[0].due_at if self.queue else inf
-        at = min(at, self._hastened.next_at)
-        if self._bundles:
-            at = min(at, self._bundles[0].due_at)
-        return at
+        return min(self.queue[0].due_at if self.queue else inf, self._hastened.next_at)
 
     def _trim(self) -> None:
         queue = self.queue
@@ -154,8 +157,11 @@ class Lane:
 
     def cut(self, now: float, closing: bool) -> Batch:
         """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered."""
-        if self._bundles and (not self.queue or self._bundles[0].due_at <= self.queue[0].due_at):
+        # A bundle is always due. If the queue is due as well, they take turns.
+        if self._bundles and not (self._bundle_was_last and self.queue and self._queue_due_at() <= now):
+            self._bundle_was_last = True
             return self._cut_bundle()
+        self._bundle_was_last = False
         reason = self._reason(now, closing)
         if not self.dead and len(self.queue) <= self.max_records and self.size <= self.max_bytes:
             entries, size = list(self.queue), self.size

@@ -11,15 +11,17 @@ from batcher._core.retries import given_up, may_try_again, retry_at
 from batcher._core.states import State, advance
 from batcher._core.verdicts import (
     detail_of,
+    doubted,
+    is_timeout,
     kept_nothing,
-    misshapen,
+    listed,
     named_among,
     plain,
     read,
     refused_group,
     settled_group,
 )
-from batcher.outcomes import Refused, Rejected, Retry, Unknown
+from batcher.outcomes import Refused, Rejected, Retry, RolledBack, Unknown
 from batcher.policies import RetryPolicy
 
 
@@ -35,25 +37,27 @@ class Settling:
         """Apply what a call returned, or the exception that it raised."""
         if isinstance(answer, BaseException):
             self._failed(batch, answer, now, jitter)
-        elif problem := misshapen(answer, len(batch.entries)):
-            self._settle(batch.entries, [Unknown(problem)] * len(batch.entries), now)
-        elif plain(answer):
-            self._settle(batch.entries, answer, now, batch.size)
+            return
+        verdicts = listed(answer, len(batch.entries))
+        if isinstance(verdicts, Unknown):
+            self._settle(batch.entries, [verdicts] * len(batch.entries), now)
+        elif plain(verdicts):
+            self._house.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
         elif batch.group is not None:
-            self._answered_group(batch.group, answer, now, jitter)
+            self._answered_group(batch.group, verdicts, now, jitter)
         else:
-            self._answered(batch, answer, now, jitter)
+            self._answered(batch, verdicts, now, jitter)
 
-    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float, size: int | None = None) -> None:
+    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
         if entries:
-            if size is None:
-                size = sum(entry.size for entry in entries)
+            size = sum(entry.size for entry in entries)
+            fates = [doubted(fate) if entry.extras.maybe else fate for entry, fate in zip(entries, fates, strict=True)]
             self._house.settle_all(entries[0].lane, entries, fates, size, now)
 
     def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> None:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
-            if self._atomic and isinstance(error, Exception) and not isinstance(error, TimeoutError):
+            if self._atomic and isinstance(error, Exception) and not is_timeout(error):
                 error = Refused(detail_of(error))
             else:
                 error = Retry(error, applied="maybe")
@@ -80,15 +84,15 @@ class Settling:
 
     def _answered_group(self, group: Group, verdicts: Sequence[Any], now: float, jitter: float) -> None:
         count_attempt(group.members)
-        retries = [verdict for verdict in verdicts if isinstance(verdict, Retry)]
-        if retries and kept_nothing(verdicts):
-            self._again([group], [max(retries, key=lambda retry: retry.after or 0.0)], now, jitter)
-            return
-        fates = [
-            given_up(member, verdict) if isinstance(verdict, Retry) else verdict
-            for member, verdict in zip(group.members, verdicts, strict=True)
-        ]
-        self._settle(group.members, settled_group(fates), now)
+        fates = [verdict if isinstance(verdict, RolledBack) else read(verdict) for verdict in verdicts]
+        retries = [fate for fate in fates if isinstance(fate, Retry)]
+        blamed = any(isinstance(fate, Rejected) for fate in fates)  # then another try would end the same way
+        if retries and not blamed and kept_nothing(fates):
+            longest = max(retries, key=lambda retry: retry.after or 0.0)
+            pause = any(retry.pause_lane for retry in retries)
+            self._again([group], [Retry(longest.cause, longest.after, pause)], now, jitter)
+        else:
+            self._settle(group.members, settled_group(group, fates), now)
 
     def _again(self, units: Sequence[Unit], retries: Sequence[Retry], now: float, jitter: float) -> None:
         """Send *units* again later, each for its own reason or all for the one given; or give up on them."""

@@ -6,26 +6,43 @@ from collections.abc import Sequence
 from typing import Any
 
 from batcher._core.entries import Group
-from batcher.errors import RecordError
-from batcher.outcomes import ErrorDetail, Outcome, Refused, Rejected, Retry, RolledBack, Unknown
+from batcher._core.retries import given_up
+from batcher.errors import RecordError, error_for
+from batcher.outcomes import (
+    Accepted,
+    ErrorDetail,
+    NotWritten,
+    Outcome,
+    Refused,
+    Rejected,
+    Retry,
+    RolledBack,
+    Unknown,
+    Written,
+)
 
 
-def misshapen(answer: object, count: int) -> str | None:
-    """Return what is wrong with an answer as a whole, in words without payload; None if it may be read.
+def listed(answer: object, count: int) -> list[Any] | Unknown:
+    """Return the verdicts of an answer, or why it cannot be read, in words without payload.
 
     Verdicts belong to records by position alone. With one missing nobody knows whose verdict is
     whose, so none of them can be trusted.
     """
     if not isinstance(answer, Sequence) or isinstance(answer, (str, bytes, bytearray, memoryview)):
-        return f"the write function returned {type(answer).__name__}, not a list with one item per record"
-    if len(answer) != count:
-        return f"the write function returned {len(answer)} items for {count} records"
-    return None
+        name = type(answer).__name__
+        return Unknown(f"the write function returned {name}, not a list with one item per record; use list(...)")
+    try:
+        verdicts = answer if isinstance(answer, list) else list(answer)
+    except Exception as error:  # a lazy one, say, that decodes as it goes
+        return Unknown(error)
+    if len(verdicts) != count:
+        return Unknown(f"the write function returned {len(verdicts)} items for {count} records")
+    return verdicts
 
 
 def plain(verdicts: Sequence[Any]) -> bool:
     """Return whether all are plain values: written, every one, and nothing to interpret."""
-    return not any(issubclass(kind, (Outcome, BaseException)) for kind in set(map(type, verdicts)))
+    return not any(issubclass(kind, (Outcome, BaseException, type)) for kind in set(map(type, verdicts)))
 
 
 def read(verdict: Any) -> Any:
@@ -33,8 +50,12 @@ def read(verdict: Any) -> Any:
     match verdict:
         case RolledBack(_, errors):
             return Rejected(errors)  # exists only inside a group
-        case Outcome() | Retry():
+        case Written() | Accepted() | Rejected() | Unknown() | NotWritten() | Retry():
             return verdict
+        case Outcome():
+            return Unknown(f"the write function returned {type(verdict).__name__}, which is no outcome of this library")
+        case type() if issubclass(verdict, (Outcome, BaseException)):
+            return Unknown(f"the write function returned the class {verdict.__name__}, not an instance of it")
         case Refused():
             return Rejected(verdict.errors)
         case RecordError():
@@ -44,6 +65,27 @@ def read(verdict: Any) -> Any:
         case BaseException():
             return Unknown(verdict)  # a cancellation or an exit says nothing about the record
     return verdict
+
+
+def doubted(fate: Any) -> Any:
+    """Return the fate of a record of which an earlier attempt may have been applied.
+
+    That it was refused now, perhaps as a duplicate of itself, does not say that it is not there.
+    """
+    if isinstance(fate, Outcome) and fate.applied == "no":
+        return Unknown(error_for(fate))
+    return fate
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Return whether *error* is, or contains, a timeout: a call that was given up on may still be applied.
+
+    By name, because httpx's and trio's are no ``TimeoutError``.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(is_timeout, error.exceptions))
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, TimeoutError) or any("Timeout" in name or name == "TooSlowError" for name in names)
 
 
 def detail_of(error: Exception) -> ErrorDetail:
@@ -69,23 +111,23 @@ def refused_group(group: Group, refused: Refused) -> list[Outcome]:
     return [Rejected(named[index]) if index in named else rest for index in range(count)]
 
 
-def settled_group(verdicts: Sequence[Any]) -> list[Any]:
-    """Return the fates of a group from its members' verdicts; none of them is a :class:`Retry`.
+def settled_group(group: Group, fates: Sequence[Any]) -> list[Any]:
+    """Return the outcomes of a group that is not sent again, from what was read of its members' verdicts.
 
-    If the destination kept a part of it all the same, the fates say what happened.
+    If the destination kept a part of it all the same, they say what happened.
     """
-    fates = [verdict if isinstance(verdict, RolledBack) else read(verdict) for verdict in verdicts]
     culprits = tuple(index for index, fate in enumerate(fates) if isinstance(fate, Rejected))
     errors: tuple[ErrorDetail, ...] = tuple(error for index in culprits for error in fates[index].errors)
-    return [RolledBack(culprits, errors) if isinstance(fate, RolledBack) and culprits else fate for fate in fates]
+    whole = kept_nothing(fates)
+    outcomes: list[Any] = []
+    for member, fate in zip(group.members, fates, strict=True):
+        if culprits and (isinstance(fate, RolledBack) or (whole and isinstance(fate, Retry))):
+            outcomes.append(RolledBack(culprits, errors))
+        else:
+            outcomes.append(given_up(member, fate) if isinstance(fate, Retry) else fate)
+    return outcomes
 
 
-def kept_nothing(verdicts: Sequence[Any]) -> bool:
-    """Return whether no member of a group can have been applied, so that it may be sent again whole."""
-
-    def may_be_applied(fate: Any) -> bool:
-        if isinstance(fate, (Outcome, Retry)):
-            return fate.applied != "no"
-        return True
-
-    return not any(may_be_applied(verdict) for verdict in map(read, verdicts))
+def kept_nothing(fates: Sequence[Any]) -> bool:
+    """Return whether no member of a group can have been applied."""
+    return all(isinstance(fate, (Outcome, Retry)) and fate.applied == "no" for fate in fates)
