@@ -248,13 +248,12 @@ class Shell:
         It overrides no pause and no backoff, and covers no record that still waits for a place.
         """
         crew = self._opened("flush()")
-        self._engine.flush(crew.now())
-        crew.turn()
-        accepted = self._accepted
         flushed, countdown = self._flushed
-        if flushed != accepted or countdown.done():
+        if flushed != self._accepted or countdown.done():
+            self._engine.flush(crew.now())
             countdown = count_down(self._engine.pending_entries())
-            self._flushed = accepted, countdown
+            self._flushed = self._accepted, countdown
+            crew.turn()
         if countdown.left:
             await crew.wait_in(countdown)
 

@@ -98,6 +98,28 @@ async def test_p06_a_withdrawn_write_lets_its_successor_go():
     assert [call.records for call in api.calls] == [(1,), (3,)]
 
 
+async def test_p06_a_call_that_was_given_up_on_holds_its_identities_until_it_ends():
+    """Its caller is told at the timeout; the next write of that record waits until nothing is out any more."""
+    calls: list[tuple[float, Any]] = []
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        calls.append((anyio.current_time() - start, records[0]))
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(8)
+        return records
+
+    async with Batcher(write, auto_batch=AutoBatchPolicy(max_delay=0), limits=Limits(call_timeout=5)) as batcher:
+        start = anyio.current_time()
+        first = batcher.submit_nowait("first", identity="ada")
+        second = batcher.submit_nowait("second", identity="ada")
+        await anyio.sleep(6)
+        assert first.done
+        await anyio.sleep(20)
+        assert second.done
+
+    assert calls == [(0, "first"), (8, "second")]
+
+
 async def test_p06_equal_records_without_identity_are_two_records():
     """Nothing is merged: the API gets both (dloader loses one)."""
     api = Api()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -185,15 +185,15 @@ class Fragile(SQLite):
         self.opens = opens
         self.seen: list[Any] = []
 
-    async def __aenter__(self) -> Fragile:
+    async def __aenter__(self) -> Self:
         if not self.opens:
             raise OSError("cannot open")
         await super().__aenter__()
         return self
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         self.seen.append(error)
-        await super().__aexit__(kind, error, trace)
+        await super().__aexit__(None, None, None)
         raise OSError("cannot close")
 
 

@@ -280,12 +280,15 @@ class Engine:
             return  # aborted meanwhile; its records have their outcome
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
+        self._part_late(batch, now)
         try:
             if batch.entries:
                 self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
-            self._lose(batch, error, now)
+            for unit in dict.fromkeys(map(unit_of, batch.entries)):
+                if unit.state is State.IN_FLIGHT:
+                    house.settle(unit, [Unknown(error)] * len(unit.members), now)
             raise
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
@@ -293,19 +296,20 @@ class Engine:
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
         """Settle the records of a call that takes too long, and return whether that is allowed.
 
-        Until it has ended the call keeps its slot: one that ignores its cancellation is still out. Under
-        ``on_unknown="retry"`` its records wait for that, too, or they would be out twice.
+        Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
+        still out. Under ``on_unknown="retry"`` its records wait for that, too, or they would be out twice.
         """
         if batch not in self.house.in_flight or self._retry.on_unknown == "retry":
             return False
-        self._lose(batch, error, now)
+        fates = [Unknown(error)] * len(batch.entries)
+        batch.parting = list(self.house.settle_here(batch.lane, batch.entries, fates, batch.size, now))
         batch.entries = ()
         return True
 
-    def _lose(self, batch: Batch, error: BaseException, now: float) -> None:
-        for unit in dict.fromkeys(map(unit_of, batch.entries)):
-            if unit.state is State.IN_FLIGHT:
-                self.house.settle(unit, [Unknown(error)] * len(unit.members), now)
+    def _part_late(self, batch: Batch, now: float) -> None:
+        for unit in batch.parting:
+            self.house.part(unit, now)
+        batch.parting = ()
 
     def withdraw(self, unit: Unit, now: float, cause: str = "withdrawn by its caller") -> bool:
         """Take back what no call carries; return False if one does, or if it is settled."""
@@ -382,6 +386,7 @@ class Engine:
         house.in_flight.clear()
         for batch in batches:
             batch.lane.in_flight = 0
+            self._part_late(batch, now)
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
                 began = batch not in not_begun
                 fates = [Unknown(cause) if began else not_sent(member, cause) for member in unit.members]

@@ -189,7 +189,7 @@ class Backoff:
 class Batch:
     """What one call carries. ``records`` are in the order in which the verdicts must come."""
 
-    __slots__ = ("bundle", "dispatched_at", "entries", "lane", "reason", "sent", "size")
+    __slots__ = ("bundle", "dispatched_at", "entries", "lane", "parting", "reason", "sent", "size")
 
     def __init__(
         self, lane: Lane, entries: Sequence[Entry], size: int, reason: FlushReason, bundle: Bundle | None
@@ -197,6 +197,7 @@ class Batch:
         self.lane = lane
         self.sent = entries
         self.entries = entries  # those that its answer will settle; empty once it has been given up on
+        self.parting: Sequence[Unit] = ()  # settled before it ended, and holding their identities till then
         self.size = size
         self.reason = reason
         self.bundle = bundle

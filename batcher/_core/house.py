@@ -7,7 +7,7 @@ leaves the core leaves through the outbox, which :meth:`Engine.poll` empties.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -165,7 +165,14 @@ class House:
         self.settle_all(unit.lane, unit.members, fates, unit.size, now)
 
     def settle_all(self, lane: Lane, entries: Sequence[Entry], fates: Sequence[Any], size: int, now: float) -> None:
-        """Settle entries of one lane, whole groups only, *size* bytes in all.
+        """Settle entries of one lane, whole groups only, *size* bytes in all; let in what waited for them."""
+        for unit in self.settle_here(lane, entries, fates, size, now):
+            self.part(unit, now)
+
+    def settle_here(
+        self, lane: Lane, entries: Sequence[Entry], fates: Sequence[Any], size: int, now: float
+    ) -> Iterable[Unit]:
+        """Settle entries as :meth:`settle_all` does, but let nobody in yet: return who is to :meth:`part`.
 
         The hot path: one pass, and no call per plain record.
         """
@@ -185,8 +192,7 @@ class House:
             self.outcomes[_word(kinds.pop())] += len(entries)
         self.settled.extend(entries)
         self.forget_if_idle(lane, now)
-        for unit in units:
-            self.part(unit, now)
+        return units
 
     def part(self, unit: Unit, now: float) -> None:
         """Take a settled unit out of its queues, and let in those who now head theirs."""
