@@ -1,0 +1,421 @@
+"""A model of what callers, calls and clocks may expect of the engine, and the laws it is held to.
+
+It drives the engine as the shell does: obeys the verb of each submit, polls after every other step, and
+keeps one timer. It counts for itself and looks into the engine only to compare.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from math import inf
+from typing import Any
+
+from batcher._core.engine import Engine, Plan, Verb
+from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
+from batcher._core.house import unit_of
+from batcher._core.lanes import Lane
+from batcher._core.states import State
+from batcher.errors import InvalidRecord
+from batcher.outcomes import Outcome, Refused, Retry, RolledBack, Unknown
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
+
+KEYS = ("contacts", "deals", "notes")
+POLICY = AutoBatchPolicy(max_records=3, max_bytes=10, max_delay=4)
+LIMITS = (
+    Limits(  # full in flight before it is full of records
+        max_pending_records=9,
+        max_pending_bytes=30,
+        max_lane_records=5,
+        max_lane_bytes=16,
+        max_in_flight=3,
+        max_lane_in_flight=2,
+    ),
+    Limits(  # and the other way round
+        max_pending_records=5,
+        max_pending_bytes=18,
+        max_lane_records=4,
+        max_lane_bytes=16,
+        max_in_flight=9,
+        max_lane_in_flight=9,
+    ),
+)
+RULES = {"notes": LaneRules(max_records=2, max_bytes=8, all_or_none=False)}
+UNHURRIED = 10_000.0
+
+
+def rules_of(key: Hashable) -> LaneRules:
+    """What one call may carry."""
+    return RULES.get(str(key), LaneRules())
+
+
+def max_records(key: Hashable) -> float:
+    return min(POLICY.max_records, rules_of(key).max_records)
+
+
+def max_bytes(key: Hashable) -> float:
+    return min(POLICY.max_bytes, rules_of(key).max_bytes)
+
+
+class Model:
+    """One engine, one clock, and what has been promised so far."""
+
+    def __init__(self, retry: RetryPolicy, limits: Limits, atomic: bool) -> None:
+        self.limits = limits
+        self.retry = retry
+        self.atomic = atomic
+        self.engine = Engine(POLICY, retry, limits, rules_of, atomic=atomic)
+        self.now = 0.0
+        self.armed_at = inf  # when the one timer fires
+        self.closes_at = inf
+        self.aborted = False
+        self.accepted: list[Entry] = []  # in order
+        self.waiting: list[Unit] = []  # in order of arrival
+        self._arrival: dict[Unit, int] = {}
+        self.delays: dict[Entry, float | None] = {}
+        self.fates: dict[Entry, Any] = {}
+        self.withdrawn: set[Entry] = set()
+        self.flushed: set[Entry] = set()  # made due by hand
+        self.parked: set[Entry] = set()  # once
+        self.retries: Counter[Entry] = Counter()
+        self.not_before: dict[Entry, float] = {}
+        self.paused_until: dict[Hashable, float] = {}
+        self.in_flight: list[Batch] = []
+        self.carried: dict[Batch, list[Entry]] = {}  # also after a call was given up on
+        self.answered: list[Batch] = []
+
+    # Steps
+
+    def submit(self, entry: Entry, key: Hashable) -> None:
+        """Submit one record; refused at once if, and only if, it fits no batch."""
+        self.delays[entry] = entry.extras.delay  # which is the engine's from now on
+        try:
+            verb = self.engine.submit(entry, key, self.now)
+        except InvalidRecord:
+            assert entry.size > max_bytes(key)
+            return
+        assert entry.size <= max_bytes(key)
+        self.arrived(entry, verb)
+
+    def arrived(self, unit: Unit, verb: Verb) -> None:
+        """Obey the engine's verb, as the shell does."""
+        assert (verb is Verb.WAIT) == (unit.state is State.WAITING)
+        if verb is Verb.WAIT:
+            self.waiting.append(unit)
+            self._arrival[unit] = len(self._arrival)
+        else:
+            self._enter(unit)
+            for waiter in self._first_waiters():
+                assert waiter.lane is not unit.lane, "overtook a waiter of its own lane"
+                assert not self._lane_has_room(waiter), "overtook a waiter whose lane has room"
+        if verb in (Verb.WAIT, Verb.DISPATCH):
+            self.turn()
+        elif verb is Verb.CLOCK:
+            self.armed_at = min(self.armed_at, self.engine.next_at)
+
+    def _enter(self, unit: Unit) -> None:
+        self.accepted.extend(unit.members)
+        for member in unit.members:
+            assert member.accepted_at == self.now
+            if member.state is State.PARKED:
+                self.parked.add(member)
+
+    def turn(self) -> None:
+        """Poll, hold the plan to the laws, and poll again: nothing is left to do at the same time."""
+        plan = self.engine.poll(self.now)
+        self._check(plan)
+        self.armed_at = min(self.armed_at, plan.ask_again_at)
+        # What has just been admitted with a delay of 0 leaves at the next turn of the loop.
+        if plan.ask_again_at <= self.now:
+            assert plan.admitted
+            return
+        again = self.engine.poll(self.now)
+        assert not (again.batches or again.settled or again.admitted)
+        assert again.ask_again_at == plan.ask_again_at
+
+    def wait_until(self, at: float) -> None:
+        """Let time pass, with a timer that is punctual."""
+        turns = 0
+        while self.armed_at <= min(at, self.closes_at):
+            self.now, turns = max(self.now, self.armed_at), turns + 1
+            assert turns < 1000, "the timer fires for ever"
+            self.armed_at = inf
+            self.turn()
+            self.armed_at = self.engine.next_at
+        if at >= self.closes_at and not self.aborted:
+            self.now = max(self.now, self.closes_at)
+            self.abort()
+        self.now = max(self.now, at)
+
+    def answer(self, batch: Batch, answer: Any, jitter: float) -> None:
+        """End a call."""
+        self.in_flight.remove(batch)
+        self.answered.append(batch)
+        self._expect_retries(batch, answer, jitter)
+        self.engine.settle(batch, answer, self.now, jitter)
+        self._check_answered(batch, answer)
+        self.turn()
+
+    def give_up_on(self, batch: Batch) -> None:
+        """A call takes too long: its records are unknown, unless they may go again once it has ended."""
+        entries = batch.entries
+        allowed = self.engine.give_up_on(batch, TimeoutError(), self.now)
+        assert allowed == (self.retry.on_unknown == "raise")
+        self.turn()
+        for entry in entries if allowed else ():
+            assert isinstance(self.fates[entry], Unknown)
+        assert batch in self.engine.house.in_flight, "it keeps its slot until it has ended"
+
+    def withdraw(self, unit: Unit) -> None:
+        """Take a unit back: possible exactly if no call carries it and it is not settled."""
+        carried = {entry for batch in self.in_flight for entry in batch.entries}
+        possible = unit.members[0] not in carried and unit.state is not State.SETTLED
+        assert self.engine.withdraw(unit, self.now) == possible
+        if possible:
+            self.withdrawn.update(unit.members)
+        self.turn()
+        assert not possible or all(member in self.fates for member in unit.members), "withdrawn whole, and at once"
+
+    def flush(self) -> None:
+        self.flushed.update(entry for entry in self.accepted if entry.state in (State.PARKED, State.BUFFERED))
+        self.engine.flush(self.now)
+        assert Counter(self.engine.pending_entries()) == Counter(self._pending())
+        self.turn()
+
+    def complete(self, last: Entry) -> None:
+        self.flushed.add(last)
+        self.engine.complete(last, self.now)
+        self.turn()
+
+    def close(self, until: float) -> None:
+        self.closes_at = until
+        self.engine.close(self.now, until)
+        self.turn()
+        assert all(self.fates[member] is NOT_ACCEPTED for unit in self.waiting for member in unit.members)
+        self.waiting.clear()
+
+    def abort(self) -> None:
+        self.aborted, self.closes_at = True, self.now
+        self.engine.abort(self.now, "the host was cancelled")
+        self.in_flight, out = [], self.in_flight
+        self.turn()
+        assert not self._pending()
+        for batch in out:  # a call that ends too late changes nothing
+            self.engine.settle(batch, [0] * len(batch.entries), self.now, 0.0)
+        self.turn()
+
+    # Laws of a plan
+
+    def _check(self, plan: Plan) -> None:
+        for entry in plan.settled:
+            assert entry.state is State.SETTLED
+            assert entry not in self.fates, "one fate each"
+            self.fates[entry] = entry.verdict
+            assert not isinstance(entry.verdict, RolledBack) or entry.extras.group is not None
+        for unit in plan.admitted:
+            self.waiting.remove(unit)
+            self._enter(unit)
+        self.waiting = [unit for unit in self.waiting if unit.state is State.WAITING]
+        self._check_admission(plan.admitted)
+        for batch in plan.batches:
+            self._check_batch(batch)
+            self.in_flight.append(batch)
+            self.carried[batch] = list(batch.entries)
+        self._check_limits()
+
+    def _check_admission(self, admitted: Sequence[Unit]) -> None:
+        with_room = [unit for unit in self._first_waiters() if self._lane_has_room(unit)]
+        assert not with_room or not self._house_has_room(with_room[0]), "somebody waits in front of an open door"
+        for unit in admitted:
+            for waiter in with_room:
+                assert self._arrival[unit] < self._arrival[waiter], "overtook a waiter whose lane has room"
+
+    def _check_batch(self, batch: Batch) -> None:
+        key, entries = batch.lane.key, batch.entries
+        assert not self.aborted
+        assert 1 <= len(entries) <= max_records(key)
+        assert sum(entry.size for entry in entries) == batch.size <= max_bytes(key)
+        assert self.paused_until.get(key, -inf) <= self.now, "its lane is paused"
+        names = [entry.extras.identity for entry in entries if entry.extras.identity is not None]
+        carried = [entry for other in self.in_flight for entry in self.carried[other]]
+        names += [entry.extras.identity for entry in carried if entry.extras.identity is not None]
+        assert len(set(names)) == len(names), "an identity is in flight twice"
+        for entry in entries:
+            assert entry.state is State.IN_FLIGHT
+            assert entry in self.accepted
+            assert entry not in self.fates
+            assert entry not in self.withdrawn
+            assert entry.extras.expires_at > self.now
+            assert self.not_before.get(entry, -inf) <= self.now, "its backoff is not over"
+            for earlier in self._before(entry):
+                assert earlier.state is State.SETTLED, "out of order"
+        if batch.group is not None or any(entry.extras.group for entry in entries):
+            assert batch.group is not None
+            assert list(entries) == list(batch.group.members), "a group is alone, and whole"
+
+    def _check_limits(self) -> None:
+        assert len(self.in_flight) <= self.limits.max_in_flight
+        lanes = Counter(batch.lane.key for batch in self.in_flight)
+        assert max(lanes.values(), default=0) <= self.limits.max_lane_in_flight
+
+    # Laws of an answer
+
+    def _expect_retries(self, batch: Batch, answer: Any, jitter: float) -> None:
+        reasons: list[Any] = []
+        if isinstance(answer, BaseException):
+            refused = self.atomic and isinstance(answer, Exception) and not isinstance(answer, (Retry, TimeoutError))
+            reason = answer if refused or isinstance(answer, (Retry, Refused)) else Retry(answer, applied="maybe")
+            reasons = [reason] * len(batch.entries)
+        elif isinstance(answer, list) and len(answer) == len(batch.entries):
+            reasons = answer
+            if batch.group is not None:
+                reasons = [self._longest(answer)] * len(answer)
+        for entry, reason in zip(batch.entries, reasons, strict=False):
+            if isinstance(reason, Retry):
+                ceiling = min(self.retry.backoff_cap, self.retry.backoff_base * 2 ** self.retries[entry])
+                at = self.now + max(jitter * ceiling, reason.after or 0.0)
+                self.not_before[entry] = at
+                if reason.pause_lane:
+                    key = batch.lane.key
+                    self.paused_until[key] = max(at, self.paused_until.get(key, -inf))
+
+    def _longest(self, verdicts: Sequence[Any]) -> Retry | None:
+        """Whether a group goes again, and when."""
+        retries = [verdict for verdict in verdicts if isinstance(verdict, Retry)]
+        rest = [verdict for verdict in verdicts if not isinstance(verdict, (Retry, RolledBack))]
+        if not retries or rest or any(retry.applied == "maybe" for retry in retries):
+            return None
+        longest = max(retries, key=lambda retry: retry.after or 0.0)
+        return Retry(longest.cause, longest.after, any(retry.pause_lane for retry in retries))
+
+    def _check_answered(self, batch: Batch, answer: Any) -> None:
+        for entry in batch.entries:
+            assert entry.state is not State.IN_FLIGHT
+            self.retries[entry] += entry.state is State.BACKING_OFF
+        if batch.group is not None and batch.entries:
+            assert len({entry.state for entry in batch.entries}) == 1, "settled in the same step"
+        if isinstance(answer, list) and len(answer) == len(batch.entries):
+            for entry, verdict in zip(batch.entries, answer, strict=True):
+                if not isinstance(verdict, (Outcome, BaseException)):
+                    assert batch.group is not None or entry.verdict is verdict, "its own fate"
+        elif not isinstance(answer, BaseException):
+            assert all(entry.verdict.kind == "unknown" for entry in batch.entries)
+
+    # Laws of every moment
+
+    def check(self) -> None:
+        """Conservation, ceilings, and nobody waits without a reason."""
+        engine, pending = self.engine, self._pending()
+        assert engine.pending == len(pending)
+        assert engine.house.outcomes.total() + engine.pending == len(self.accepted)
+        assert engine.house.admission.pending_bytes == sum(entry.size for entry in pending)
+        assert len(engine.house.admission) == sum(unit.state is State.WAITING for unit in self.waiting)
+        assert engine.pending <= self.limits.max_pending_records
+        assert engine.house.admission.pending_bytes <= self.limits.max_pending_bytes
+        assert engine.in_flight == len(self.in_flight)
+        for entry, fate in self.fates.items():
+            assert entry.state is State.SETTLED
+            assert entry.verdict is fate, "a fate is final"
+        for unit in [*self.waiting, *map(unit_of, pending)]:
+            if unit.state is not State.SETTLED:
+                assert engine.house.lanes[unit.lane.key] is unit.lane, "nobody finds this lane again"
+        for lane in engine.house.lanes.values():
+            mine = [entry for entry in pending if entry.lane is lane]
+            assert lane.pending == len(mine) <= self.limits.lane_records
+            assert lane.pending_bytes == sum(entry.size for entry in mine) <= self.limits.lane_bytes
+        if self.armed_at > self.now:  # else the timer is late
+            for entry in pending:
+                if entry.state is State.BACKING_OFF:
+                    assert self.now < self.not_before[entry] >= self.armed_at
+                if entry.state is not State.IN_FLIGHT:
+                    assert self.now < entry.extras.expires_at >= self.armed_at
+            for lane in engine.house.lanes.values():
+                self._check_due(lane)
+
+    def _check_due(self, lane: Lane) -> None:
+        calls = Counter(batch.lane.key for batch in self.in_flight)
+        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] == self.limits.max_lane_in_flight:
+            return
+        buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
+        if self.paused_until.get(lane.key, -inf) > self.now:
+            assert not buffered or self.armed_at <= self.paused_until[lane.key]
+            return
+        assert not buffered or self.closes_at == inf, "nothing lingers in a closing batcher"
+        assert len(buffered) < max_records(lane.key)
+        assert sum(entry.size for entry in buffered) < max_bytes(lane.key)
+        assert not buffered or all(unit.lane is not lane for unit in self.waiting), "it holds the places of others"
+        assert not buffered or not any(map(self._lane_has_room, self._first_waiters())), "the house is full"
+        for position, entry in enumerate(buffered):
+            assert entry.extras.group is None, "a group waits for nobody"
+            assert entry not in self.flushed
+            assert not self.retries[entry]
+            if position == 0 or entry in self.parked:
+                assert self.now < self._due_at(entry) >= self.armed_at
+            for later in self.accepted:
+                if later.state is State.PARKED and entry in self._before(later):
+                    assert self.now < self._due_at(later) >= self.armed_at, "its predecessor was not brought forward"
+
+    def drain(self) -> None:
+        """Close, answer every call at once, and find the house empty."""
+        if self.closes_at == inf:
+            self.close(self.now + 50)
+        while self.engine.pending:
+            for batch in list(self.in_flight):
+                self.answer(batch, [object() for _ in batch.entries], 0.0)
+            self.check()
+            if self.engine.pending and not self.in_flight:
+                assert self.armed_at <= self.closes_at, "somebody is forgotten"
+                self.wait_until(self.armed_at)
+        for batch in list(self.in_flight):
+            self.answer(batch, [], 0.0)
+        self.now = max(self.now, self.closes_at) + UNHURRIED
+        self.turn()
+        self.check()
+        house = self.engine.house
+        assert set(self.accepted) <= set(self.fates)
+        assert not (house.ring or house.in_flight or house.backoffs or house.lanes)
+        assert not (len(house.identities) or len(house.deadlines) or len(house.admission))
+        assert (house.admission.pending, house.admission.pending_bytes) == (0, 0)
+
+    # Seen from outside
+
+    def live_units(self) -> list[Unit]:
+        """Whoever may still be withdrawn, and some who may not."""
+        units = [*self.waiting, *map(unit_of, self._pending()), *map(unit_of, self.accepted[-2:])]
+        return list(dict.fromkeys(units))
+
+    def _pending(self) -> list[Entry]:
+        return [entry for entry in self.accepted if entry.state is not State.SETTLED]
+
+    def _before(self, entry: Entry) -> Iterable[Entry]:
+        names = set(unit_of(entry).identities)
+        for earlier in self.accepted:
+            if unit_of(earlier) is unit_of(entry):
+                return
+            if earlier.extras.identity in names:
+                yield earlier
+
+    def _due_at(self, entry: Entry) -> float:
+        delay = 0.0 if entry.extras.group else self.delays[entry]
+        return entry.accepted_at + (POLICY.max_delay if delay is None else delay)
+
+    def _first_waiters(self) -> list[Unit]:
+        firsts: dict[Lane, Unit] = {}
+        for unit in self.waiting:
+            if unit.state is State.WAITING:
+                firsts.setdefault(unit.lane, unit)
+        return list(firsts.values())
+
+    def _lane_has_room(self, unit: Unit) -> bool:
+        mine = [entry for entry in self._pending() if entry.lane is unit.lane]
+        return (
+            len(mine) + len(unit.members) <= self.limits.lane_records
+            and sum(entry.size for entry in mine) + unit.size <= self.limits.lane_bytes
+        )
+
+    def _house_has_room(self, unit: Unit) -> bool:
+        pending = self._pending()
+        return (
+            len(pending) + len(unit.members) <= self.limits.max_pending_records
+            and sum(entry.size for entry in pending) + unit.size <= self.limits.max_pending_bytes
+        )
