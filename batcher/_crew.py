@@ -202,9 +202,6 @@ class Crew:
             # One scope for many calls: a scope per call would cost as much as twenty records.
             with anyio.CancelScope() as scope:
                 await self._make_calls(scope)
-            late = self._late.pop(scope, None)
-            if late is not None:
-                self._answered(late[0], self._timeout_error(), late[1])
 
     async def _make_calls(self, scope: anyio.CancelScope) -> None:
         while not scope.cancel_called:

@@ -69,6 +69,7 @@ class Shell:
         )
         self._crew: Crew | None = None
         self._tasks: TaskGroup | None = None
+        self._entered = False
         self._open = False
         # The last flush: what had been accepted by then, and what counts it down. Flushes of the same share it.
         self._flushed = -1, Countdown(0)
@@ -80,14 +81,17 @@ class Shell:
 
         :raises BatcherNotOpen: entered before; a batcher lives once
         """
-        self._check_fresh()
+        self._enter_once()
+        await self._start()
+        return self
+
+    async def _start(self) -> None:
         crew = Crew(current_backend(), self._engine, self._sender, self._limits.call_timeout, self._on_event)
         self._crew = crew
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(crew.keep, self._tasks, name="batcher")
         self._open = True
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -136,20 +140,20 @@ class Shell:
 
     def __del__(self) -> None:
         if getattr(self, "_open", False):
-            warnings.warn(
-                f"unclosed {self!r}: use it as 'async with Batcher(...)'", ResourceWarning, source=self, stacklevel=1
-            )
+            way_out = f"use it as 'async with {type(self).__name__}(...)'"
+            warnings.warn(f"unclosed {self!r}: {way_out}", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed" if self._crew is not None else "not entered"
         engine = self._engine
         return f"<{type(self).__name__} {state}: {engine.pending} pending, {engine.in_flight} in flight>"
 
-    def _check_fresh(self) -> None:
-        if self._crew is not None:
+    def _enter_once(self) -> None:
+        if self._entered:
             raise BatcherNotOpen(
                 f"this {type(self).__name__} was entered before; it lives once, in one event loop: make a new one"
             )
+        self._entered = True
 
     # Accepting
 

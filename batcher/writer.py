@@ -51,13 +51,9 @@ class Writer(Shell):
 
         :raises BatcherNotOpen: entered before; a writer lives once
         """
-        self._check_fresh()
+        self._enter_once()
         await self._destination.__aenter__()
-        try:
-            await super().__aenter__()
-        except BaseException as error:
-            await self._destination.__aexit__(type(error), error, error.__traceback__)
-            raise
+        await self._start()  # which waits for nothing, so nothing can come between
         return self
 
     async def __aexit__(

@@ -179,6 +179,20 @@ async def test_p11_a_hook_that_leaks_a_cancellation_ends_nothing():
             assert await batcher.submit(n) == n
 
 
+async def test_p11_an_exit_in_the_hook_is_nobodys_outcome():
+    """What ends programs goes through; what was accepted is settled on the way."""
+
+    def on_event(event: Event) -> None:
+        raise GeneratorExit
+
+    receipts: list[Receipt[Any]] = []
+    batcher = Batcher[Any, Any](Api(), auto_batch=AutoBatchPolicy(max_records=1), on_event=on_event)
+    with pytest.raises(GeneratorExit):
+        async with batcher:
+            receipts.append(await batcher.enqueue("a"))
+    assert batcher.statistics().pending == 0
+
+
 async def test_p11_the_drain_ends_with_the_shutdown_timeout():
     """What is out then is cancelled and unknown, what is left is not written, and leaving ends (U5)."""
     api = Api(seconds=3600)

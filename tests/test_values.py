@@ -99,6 +99,8 @@ def test_error_messages_name_codes_and_fields_and_stay_short():
     assert "after 3 attempts" in str(error_for(NotWritten("503", 3)))
     assert isinstance(error_for(Rejected(errors)), RecordRejected)
     assert isinstance(error_for(RolledBack((), errors)), RecordRolledBack)
+    with pytest.raises(TypeError, match="Written is no failure"):
+        error_for(Written())
     with pytest.raises(AssertionError, match="is a success"):
         str(RecordRejected(Written()))
 

@@ -214,6 +214,28 @@ async def test_a_destination_that_cannot_open_or_close_is_heard_but_hides_nothin
     assert "closing the destination failed" in caplog.text
 
 
+async def test_two_that_enter_one_writer_at_once():
+    """The second one is refused before it touches the destination of the first."""
+
+    class Slow(SQLite):
+        async def __aenter__(self) -> Self:
+            await anyio.sleep(1)
+            await super().__aenter__()
+            return self
+
+    writer = Writer(Slow(":memory:"))
+
+    async def second() -> None:
+        await anyio.sleep(0.5)
+        with pytest.raises(BatcherNotOpen, match="lives once"):
+            await writer.__aenter__()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(second)
+        async with writer:
+            assert isinstance(await writer.create("contacts", {"a": 1}), Written)
+
+
 async def test_a_writer_lives_once_and_closes_its_destination():
     """Opened with the writer, closed after the last call; also if the body raises."""
     db = database()
