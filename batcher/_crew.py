@@ -6,8 +6,7 @@ engine what is to be done and does it, in the same step: nothing is queued witho
 
 from __future__ import annotations
 
-import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
@@ -23,9 +22,9 @@ from batcher._core.engine import Engine, Verb
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._receipts import Countdown, Detached, attach
+from batcher._reporting import Reporter, stops_programs
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
-from batcher.events import Event, EventKind, Hook
-from batcher.outcomes import Outcome
+from batcher.events import Hook
 
 
 class Sender(Protocol):
@@ -34,8 +33,6 @@ class Sender(Protocol):
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Any]:
         """Make one call and return one verdict per item."""
 
-
-logger = logging.getLogger("batcher")
 
 # The crews whose write functions the current task runs in, or was started from.
 _working: ContextVar[tuple[Crew, ...]] = ContextVar("batcher_working_for", default=())
@@ -60,7 +57,10 @@ class Crew:
         self.admissions: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._sender = sender
         self._call_timeout = call_timeout
-        self._hook = hook
+        self._reporter = None if hook is None else Reporter(hook)
+        # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
+        self._answers: deque[tuple[Batch, float]] = deque()
+        self._unseen: deque[Entry] = deque()
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
         self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, and since when
         self._late: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # those cancelled because of it
@@ -124,6 +124,16 @@ class Crew:
             self._ring()
         if self._drained is not None and self.is_idle() and not self._drained.done():
             self._drained.set_result(None)
+        if self._reporter is not None:
+            self._tell(self._reporter, plan.batches)
+
+    def _tell(self, reporter: Reporter, dispatched: Sequence[Batch]) -> None:
+        while self._answers:
+            reporter.answered(*self._answers.popleft())
+        for batch in dispatched:
+            reporter.dispatched(batch)
+        while self._unseen:
+            reporter.detached(self._unseen.popleft())
 
     def obey(self, verb: Verb) -> None:
         """Do what a submit has made necessary."""
@@ -147,17 +157,6 @@ class Crew:
         else:
             self._wanted += 1
             self._ring()
-        if self._hook is not None:
-            self.emit(
-                Event(
-                    kind=EventKind.DISPATCHED,
-                    key=batch.lane.key,
-                    reason=batch.reason,
-                    records=len(batch.entries),
-                    size_bytes=batch.size,
-                    seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.entries),
-                )
-            )
 
     # The tasks
 
@@ -191,7 +190,7 @@ class Crew:
             scope.cancel()
             now = self.now()
             if self.engine.give_up_on(batch, self._timeout_error(), now):
-                self._report_answer(batch, now - began_at)
+                self._note_answer(batch, now - began_at)
 
     def _timeout_error(self) -> TimeoutError:
         return TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
@@ -232,7 +231,7 @@ class Crew:
         except Exception as error:
             return error
         except BaseException as error:
-            if _stops_programs(error):
+            if stops_programs(error):
                 raise
             # A cancellation. It is ours if we are being cancelled; or else it leaked out of the write function.
             late = scope.cancel_called
@@ -245,8 +244,12 @@ class Crew:
         now = self.now()
         self.engine.settle(batch, answer, now, random())
         if not given_up:
-            self._report_answer(batch, now - began_at)
+            self._note_answer(batch, now - began_at)
         self.turn()
+
+    def _note_answer(self, batch: Batch, seconds: float) -> None:
+        if self._reporter is not None:
+            self._answers.append((batch, seconds))
 
     # Ending
 
@@ -290,64 +293,11 @@ class Crew:
         for unit in units:
             if unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now()):
                 continue
+            if self._reporter is None:
+                continue
             for entry in unit.members:
-                if entry.state is State.SETTLED:
-                    self.report_detached(entry)  # settled in the very turn in which its caller was cancelled
+                if entry.state is State.SETTLED:  # in the very turn in which its caller was cancelled
+                    self._unseen.append(entry)
                 else:
-                    attach(entry, Detached(self, entry))
+                    attach(entry, Detached(self._unseen, entry))
         self.turn()
-
-    # Telling
-
-    def report_detached(self, entry: Entry) -> None:
-        """Tell the hook the outcome that a cancelled caller did not see."""
-        fate = entry.fate()
-        if fate is not None and self._hook is not None:
-            self.emit(
-                Event(
-                    kind=EventKind.DETACHED,
-                    key=entry.lane.key,
-                    records=1,
-                    outcomes={fate.kind: 1},
-                    codes=_codes((fate,)),
-                )
-            )
-
-    def _report_answer(self, batch: Batch, seconds: float) -> None:
-        if self._hook is None:
-            return
-        fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
-        self.emit(
-            Event(
-                kind=EventKind.ANSWERED,
-                key=batch.lane.key,
-                records=len(batch.sent),
-                size_bytes=batch.size,
-                seconds=seconds,
-                outcomes=Counter(fate.kind for fate in fates),
-                retried=len(batch.sent) - len(fates),
-                codes=_codes(fates),
-            )
-        )
-
-    def emit(self, event: Event) -> None:
-        """Call the hook. What it raises is its own affair."""
-        assert self._hook is not None
-        try:
-            self._hook(event)
-        except BaseException as error:
-            if _stops_programs(error):
-                raise
-            logger.exception("the on_event hook raised; the event is lost, the records are not")
-
-
-def _stops_programs(error: BaseException) -> bool:
-    """Return whether *error* is, or contains, an interrupt or an exit: nobody's outcome."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_stops_programs, error.exceptions))
-    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
-
-
-def _codes(fates: Sequence[Outcome]) -> tuple[str, ...]:
-    codes = {error.code for fate in fates for error in getattr(fate, "errors", ()) if error.code is not None}
-    return tuple(sorted(codes)[:10])

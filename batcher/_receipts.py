@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -156,10 +157,10 @@ def count_down(entries: Iterable[Entry]) -> Countdown:
 class Detached:
     """Stands in for a cancelled caller, so that somebody observes the outcome."""
 
-    __slots__ = ("_crew", "_entry")
+    __slots__ = ("_entry", "_unseen")
 
-    def __init__(self, crew: Crew, entry: Entry) -> None:
-        self._crew = crew
+    def __init__(self, unseen: deque[Entry], entry: Entry) -> None:
+        self._unseen = unseen
         self._entry = entry
 
     def done(self) -> bool:
@@ -167,5 +168,5 @@ class Detached:
         return False
 
     def set_result(self, result: None, /) -> None:
-        """Report the outcome to the hook."""
-        self._crew.report_detached(self._entry)
+        """Have the outcome reported."""
+        self._unseen.append(self._entry)

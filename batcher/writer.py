@@ -8,8 +8,9 @@ from typing import Any, Self, cast
 
 from batcher._backend import Waiter
 from batcher._core.entries import Extras
-from batcher._crew import Crew, logger
+from batcher._crew import Crew
 from batcher._receipts import Receipt, result_of
+from batcher._reporting import logger
 from batcher._shell import Shell
 from batcher.destinations import Destination, Prepared
 from batcher.errors import InvalidGroup, InvalidRecord

@@ -29,6 +29,7 @@ LAYERS = {
     "_backend": 3,
     "_trio": 3,
     "_receipts": 3,
+    "_reporting": 3,
     "_crew": 3,
     "_shell": 3,
     "_batcher": 3,
