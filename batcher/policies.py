@@ -87,7 +87,7 @@ class AutoBatchPolicy:
 class RetryPolicy:
     """What happens to records that the destination asks to send again.
 
-    The delay before try n+1 is drawn evenly from 0 to ``min(backoff_cap, backoff_base * 2**n)``: the
+    The delay before retry n, from 0, is drawn evenly from 0 to ``min(backoff_cap, backoff_base * 2**n)``: the
     *full jitter* of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
 

@@ -258,6 +258,28 @@ async def test_bad_arguments_fail_at_once_and_cost_nobody_else_anything(options,
         assert await batcher.submit("b") == "b"
 
 
+class Touchy:
+    """A key that is equal by hash to all of its kind, and cannot be compared."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("cannot be compared")
+
+
+async def test_an_identity_that_cannot_be_compared_fails_its_own_submit():
+    """Its own error, at once, with nothing half accepted."""
+    async with Batcher(Api(), auto_batch=AutoBatchPolicy(max_delay=5)) as batcher:
+        first = batcher.submit_nowait("a", identity=Touchy())
+        for key in ("x", "y"):
+            with pytest.raises(RuntimeError, match="cannot be compared"):
+                await batcher.submit("b", key=key, identity=Touchy())
+        statistics = batcher.statistics()
+        assert (statistics.pending, statistics.lanes) == (1, 1)
+        assert await first == "a"
+
+
 async def test_write_must_be_callable():
     """A clear error where it is made, not at the first batch."""
     with pytest.raises(TypeError, match="write must be an async function"):

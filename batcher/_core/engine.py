@@ -145,7 +145,11 @@ class Engine:
 
     def _admit(self, unit: Unit, now: float) -> Verb:
         admission, count = self._admission, len(unit.members)
-        self.house.identities.probe(unit)
+        try:
+            self.house.identities.probe(unit)
+        except Exception:
+            self.house.forget_if_idle(unit.lane, now)
+            raise
         for member in unit.members:
             member.state = State.WAITING
         if problem := admission.impossible(count, unit.size):
@@ -299,7 +303,7 @@ class Engine:
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
         still out. Under ``on_unknown="retry"`` its records wait for that, too, or they would be out twice.
         """
-        if batch not in self.house.in_flight or self._retry.on_unknown == "retry":
+        if batch not in self.house.in_flight or not batch.entries or self._retry.on_unknown == "retry":
             return False
         fates = [Unknown(error)] * len(batch.entries)
         batch.parting = list(self.house.settle_here(batch.lane, batch.entries, fates, batch.size, now))
@@ -320,6 +324,8 @@ class Engine:
         if state is State.WAITING:
             self._turn_away(unit, fates, now)
             return True
+        if state is State.PARKED:
+            lane.parked -= len(unit.members)
         self.house.settle(unit, fates, now)
         if state is State.BUFFERED:
             for member in unit.members:

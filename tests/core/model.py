@@ -321,6 +321,7 @@ class Model:
                 assert engine.house.lanes[unit.lane.key] is unit.lane, "nobody finds this lane again"
         for lane in engine.house.lanes.values():
             mine = [entry for entry in pending if entry.lane is lane]
+            assert lane.parked == sum(entry.state is State.PARKED for entry in mine)
             assert lane.pending == len(mine) <= self.limits.lane_records
             assert lane.pending_bytes == sum(entry.size for entry in mine) <= self.limits.lane_bytes
         if self.armed_at > self.now:  # else the timer is late

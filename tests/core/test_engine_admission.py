@@ -256,3 +256,37 @@ def test_pressing_every_lane_is_done_once(monkeypatch: pytest.MonkeyPatch) -> No
     submit(engine, record("last"), key="waiters")
     assert engine.house.under_pressure
     assert len(attended) < 25
+
+
+def test_places_held_by_those_who_wait_for_another_lane() -> None:
+    """
+    When a full lane holds records that wait for their turn, the batches they wait for leave as well.
+    """
+    engine = make_engine(max_pending_records=20, max_lane_records=3)
+    for name in ("ada", "bob", "eve"):
+        submit(engine, record(f"first {name}", identity=name), key=name)
+    submit(engine, record("ada", identity="ada", delay=90.0), record("bob", identity="bob", delay=90.0))
+    engine.submit_group([record("eve", identity="eve")], "contacts", 0.0)
+    submit(engine, record("elsewhere"), key="deals")
+    assert send(engine) == [["first eve"]]
+    submit(engine, record("waits"))
+
+    assert sorted(send(engine)) == [["elsewhere"], ["first ada"], ["first bob"]]
+
+
+def test_places_held_by_those_who_wait_no_more() -> None:
+    """
+    Once they have had their turn, a full lane presses itself only.
+    """
+    engine = make_engine(max_pending_records=20, max_lane_records=2)
+    submit(engine, record("first", identity="ada"), record("second", identity="bob"), key="firsts")
+    engine.flush(0.0)
+    (batch,) = dispatched(engine)
+    parked = submit(engine, record("ada", identity="ada"))
+    group, _ = engine.submit_group([record("bob", identity="bob")], "contacts", 0.0)
+    assert (parked[0].lane.parked, group.lane.parked) == (2, 2)
+    answer(engine, batch, [1, 2])
+    assert group.lane.parked == 0
+    submit(engine, record("elsewhere"), key="deals")
+    submit(engine, record("waits"))
+    assert sorted(send(engine)) == [["ada"], ["bob"]]

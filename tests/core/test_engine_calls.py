@@ -24,8 +24,9 @@ def test_a_call_that_takes_too_long() -> None:
     error = TimeoutError()
 
     assert engine.give_up_on(batch, error, 60.0)
+    assert not engine.give_up_on(batch, error, 61.0)
     assert [entry.verdict for entry in entries[:3]] == [Unknown(error)] * 3
-    assert (engine.pending, engine.in_flight, batch.entries) == (1, 1, ())
+    assert (engine.pending, engine.in_flight, batch.entries, batch.sent) == (1, 1, (), list(entries[:3]))
     assert send(engine, 60.0) == []
     answer(engine, batch, ["000", "001", "002"], now=61.0)
     assert [entry.verdict for entry in entries[:3]] == [Unknown(error)] * 3

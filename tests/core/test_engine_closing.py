@@ -280,3 +280,19 @@ def test_a_call_that_was_never_begun_when_aborted() -> None:
     assert [entry.verdict for entry in group.members] == [NotWritten("stop", 0)] * 2
     assert_empty(engine)
     assert engine.house.lanes == {}
+
+
+def test_abort_after_giving_up_on_a_call() -> None:
+    """
+    Who waits for a record of such a call is settled like everybody else.
+    """
+    engine = make_engine()
+    submit(engine, record(identity="003"), *numbered(2))
+    (batch,) = dispatched(engine)
+    (entry,) = submit(engine, record("next", identity="003"))
+    engine.give_up_on(batch, TimeoutError(), 60.0)
+    engine.abort(61.0, "stop")
+    assert entry.verdict == NotWritten("stop", 0)
+    assert_empty(engine)
+    answer(engine, batch, [1, 2, 3], now=62.0)
+    assert engine.house.lanes == {}

@@ -65,7 +65,9 @@ def test_withdrawn_while_parked() -> None:
     """
     engine = make_engine()
     _, second, _ = submit(engine, *(record(each, identity="003") for each in range(3)))
+    assert second.lane.parked == 2
     assert engine.withdraw(second, 0.0)
+    assert second.lane.parked == 1
     for name in (0, 2):
         (batch,) = dispatched(engine, 5.0)
         assert batch.records == [name]
@@ -218,3 +220,52 @@ def test_a_settled_record_is_no_longer_watched() -> None:
     (batch,) = dispatched(engine, 5.0)
     answer(engine, batch, ["ok"], now=5.0)
     assert (len(engine.house.deadlines), engine.next_at) == (0, inf)
+
+
+def test_the_last_record_expires_in_the_submit_that_fills_a_batch() -> None:
+    """
+    The same if the newcomer alone makes a batch due.
+    """
+    engine = make_engine()
+    submit(engine, record("old", expires_at=1.0))
+    (new,) = submit(engine, record("new", size=10), now=1.0)
+    assert engine.house.lanes == {"contacts": new.lane}
+    assert send(engine, 1.0) == [["new"]]
+
+
+def test_a_due_lane_of_which_all_is_withdrawn() -> None:
+    """
+    Its turn comes, and there is nothing to send; the call that it has out is not disturbed.
+    """
+    engine = make_engine(max_in_flight=1)
+    entries = submit(engine, *numbered(6))
+    (batch,) = dispatched(engine)
+    for entry in entries[3:]:
+        engine.withdraw(entry, 0.0)
+    submit(engine, *numbered(3), key="deals")
+    answer(engine, batch, [1, 2, Retry("busy", after=1)])
+    assert send(engine) == [[0, 1, 2]]
+
+
+def test_a_due_lane_that_is_paused_before_its_turn() -> None:
+    """
+    A batch that was due and waited for a call to end waits for the pause that this call brought.
+    """
+    engine = make_engine(max_in_flight=1)
+    submit(engine, *numbered(6))
+    (batch,) = dispatched(engine)
+    answer(engine, batch, [Retry("throttled", after=4, pause_lane=True), 1, 2])
+    assert send(engine) == []
+    assert send(engine, 4.0) == [[0, 3, 4]]
+
+
+def test_a_lane_that_was_emptied_has_no_turn() -> None:
+    """
+    A lane of which everything is withdrawn is forgotten at once, due or not.
+    """
+    engine = make_engine()
+    entries = (*submit(engine, *numbered(3)), *submit(engine, record(), key="deals"))
+    assert (len(engine.house.ring), len(engine.house.filling)) == (1, 1)
+    for entry in entries:
+        engine.withdraw(entry, 0.0)
+    assert (len(engine.house.ring), len(engine.house.filling), len(engine.house.lanes)) == (0, 0, 0)

@@ -208,7 +208,8 @@ def test_hastened_up_to_a_record() -> None:
 
     assert lane.due_at() == 3.0
     assert cut(lane, now=3.0) == ([0, 1], FlushReason.IDENTITY)
-    assert lane.due_at() is None, "it is not due for what has left"
+    fill(lane, record(2), accepted_at=3.0)
+    assert lane.due_at() == 8.0, "it is not due for what has left"
 
 
 def test_hastening_never_delays() -> None:

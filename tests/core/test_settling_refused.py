@@ -287,3 +287,12 @@ def test_a_group_pauses_its_lane() -> None:
     submit(engine, *numbered(3))
     assert send(engine, 2.5) == []
     assert sorted(send(engine, 3.0)) == [[0, 1], [0, 1, 2]]
+
+
+def test_a_group_answered_with_exceptions() -> None:
+    """
+    A returned exception names a culprit in a group as it does elsewhere.
+    """
+    detail = ErrorDetail("bad", code="ValueError")
+    _, batch = group_answered([ValueError("bad"), RolledBack((), "x")])
+    assert fates(batch) == [Rejected(detail), RolledBack((0,), detail)]
