@@ -22,9 +22,10 @@ from batcher._core.engine import Engine, Verb
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._receipts import Countdown, Detached, attach
-from batcher._reporting import Reporter, stops_programs
+from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
+from batcher.outcomes import Refused, Retry
 
 
 class Sender(Protocol):
@@ -116,16 +117,23 @@ class Crew:
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
         if self.admissions:
-            for unit in (*plan.admitted, *plan.settled):
-                place = self.admissions.pop(unit, None)
-                if place is not None and not place.done():
-                    place.set_result(None)
+            self._give_places((*plan.admitted, *plan.settled))
         if plan.ask_again_at < self._armed_at:
             self._ring()
         if self._drained is not None and self.is_idle() and not self._drained.done():
             self._drained.set_result(None)
         if self._reporter is not None:
             self._tell(self._reporter, plan.batches)
+
+    def _give_places(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            place = self.admissions.pop(unit, None)
+            if place is None:
+                continue
+            if not place.done():
+                place.set_result(None)
+            elif self.engine.withdraw(unit, self.now()):  # its caller was cancelled in this very step
+                self.turn()
 
     def _tell(self, reporter: Reporter, dispatched: Sequence[Batch]) -> None:
         while self._answers:
@@ -228,7 +236,10 @@ class Crew:
         cancellations = self.backend.cancellations()
         try:
             return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
+        except (Retry, Refused) as error:
+            return error
         except Exception as error:
+            log_raise(error, len(batch.entries))
             return error
         except BaseException as error:
             if stops_programs(error):
@@ -273,7 +284,10 @@ class Crew:
         self.open_in = None
         unsent = list(self._batches)
         self._batches.clear()
+        before = self.engine.outcomes()
         self.engine.abort(self.now(), cause, unsent)
+        left = self.engine.outcomes() - before
+        log_left_over(cause, left["unknown"], left["not_written"])
         self.turn()
 
     async def wait_in(self, countdown: Countdown) -> None:

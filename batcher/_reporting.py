@@ -11,6 +11,7 @@ from batcher.events import Event, EventKind, Hook
 from batcher.outcomes import Outcome
 
 logger = logging.getLogger("batcher")
+logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
 
 
 class Reporter:
@@ -71,6 +72,21 @@ class Reporter:
             if stops_programs(error):
                 raise
             logger.exception("the on_event hook raised; the event is lost, the records are not")
+
+
+def log_raise(error: Exception, records: int) -> None:
+    """Log where a write function raised. Not what it said, which may quote a payload."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    logger.warning("a call with %d records raised %s%s", records, type(error).__name__, where)
+
+
+def log_left_over(cause: str, unknown: int, not_written: int) -> None:
+    """Log how many records a batcher that ended early leaves behind; their callers are told one by one."""
+    if unknown or not_written:
+        logger.warning("%s: %d records are unknown, %d are not written", cause, unknown, not_written)
 
 
 def stops_programs(error: BaseException) -> bool:

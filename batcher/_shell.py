@@ -61,6 +61,13 @@ class Shell:
         on_event: Hook | None,
         atomic: bool = False,
     ) -> None:
+        for name, value, expected in (
+            ("auto_batch", auto_batch, AutoBatchPolicy),
+            ("retry", retry, RetryPolicy),
+            ("limits", limits, Limits),
+        ):
+            if value is not None and not isinstance(value, expected):
+                raise TypeError(f"{name} must be {expected.__name__}(...), not {type(value).__name__}")
         self._sender = sender
         self._limits = limits or Limits()
         self._on_event = on_event
@@ -173,7 +180,6 @@ class Shell:
     ) -> Extras:
         if identity is None and not size and max_delay is None and deadline is None:
             return NO_EXTRAS
-        hash(identity)  # a TypeError now is better than half a record accepted
         extras = Extras(identity, size)
         if max_delay is not None:
             extras.delay = to_seconds("max_delay", max_delay)

@@ -110,6 +110,11 @@ class Accepted(Outcome):
     operation_id: str
     """The service's handle of the request, perhaps shared with other records."""
 
+    @property
+    def record_id(self) -> None:
+        """There is no remote id yet."""
+        return None
+
 
 @attrs.frozen
 class Rejected(Outcome):

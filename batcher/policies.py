@@ -115,7 +115,11 @@ class RetryPolicy:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Ceilings of one batcher. Above the pending ones ``submit()`` waits and ``submit_nowait()`` raises."""
+    """Ceilings of one batcher. Above the pending ones ``submit()`` waits and ``submit_nowait()`` raises.
+
+    One lane may hold half of what is pending in all, unless ``max_lane_records`` and ``max_lane_bytes`` say
+    otherwise. All lanes together may have ``max_in_flight`` calls out, one lane ``max_lane_in_flight``.
+    """
 
     max_pending_records: int = _count(100_000)
     """Records accepted and without outcome, in all lanes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -190,6 +191,55 @@ async def test_p01_a_call_that_fails_while_it_is_cut_off_is_unknown():
             with pytest.raises(RecordUnknown, match="TimeoutError"):
                 await batcher.submit("a", key=key)
         assert await batcher.submit("b", key="fine") == "b"
+
+
+async def test_p07_what_a_call_raises_while_it_is_cut_off_is_no_refusal():
+    """Not even under atomic: where the caller allows it the batch goes again whole, without a search for culprits."""
+    batches: list[list[Any]] = []
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        batches.append(records)
+        if len(batches) == 1:
+            try:
+                await anyio.sleep(100)
+            finally:
+                raise ValueError("cleanup failed")
+        return records
+
+    retry, limits = RetryPolicy(on_unknown="retry"), Limits(call_timeout=5)
+    async with Batcher(write, atomic=True, retry=retry, limits=limits) as batcher:
+        assert [outcome.ok for outcome in await batcher.submit_all(["a", "b"])] == [True, True]
+    assert batches == [["a", "b"]] * 2
+
+
+def test_p01_a_write_that_swallowed_a_native_cancellation_is_not_held_against_its_worker():
+    """asyncio counts such a cancellation for ever; a later one that leaks is still somebody else's."""
+    calls = 0
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        if calls == 2:
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        return records
+
+    async def main() -> list[str]:
+        kinds = []
+        async with Batcher(write, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            for n in range(3):
+                (outcome,) = await batcher.submit_all([n])
+                kinds.append(outcome.kind)
+        return kinds
+
+    assert asyncio.run(main()) == ["written", "unknown", "written"]
 
 
 async def test_p01_a_foreign_cancellation_is_no_cancellation_of_ours():

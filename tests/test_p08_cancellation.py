@@ -176,7 +176,8 @@ async def test_p08_a_cancelled_flush_only_stops_waiting():
 async def test_p08_a_flush_ends_although_a_submit_in_flight_is_cancelled(verb):
     """Who else waits for the record is not forgotten when its caller goes."""
     api = Api(seconds=5)
-    async with Batcher(api, auto_batch=NOW) as batcher:
+    events: list[Event] = []
+    async with Batcher(api, auto_batch=NOW, on_event=events.append) as batcher:
         call = partial(batcher.submit, "a") if verb == "submit" else partial(batcher.submit_all, ["a", "b"])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancelled_after, 2, call)
@@ -185,6 +186,70 @@ async def test_p08_a_flush_ends_although_a_submit_in_flight_is_cancelled(verb):
             with anyio.fail_after(1000):
                 await batcher.flush()
             assert anyio.current_time() - start == 4
+    assert EventKind.DETACHED in [event.kind for event in events]
+
+
+async def test_p08_an_enqueue_cancelled_while_its_place_becomes_free():
+    """Both in one step: the record is taken back, and the next in line gets the place."""
+    api = Api(seconds=5)
+    limits = Limits(max_pending_records=2, max_lane_records=2)
+    async with Batcher(api, limits=limits, auto_batch=NOW) as batcher:
+        batcher.submit_nowait("head", key="x", identity="ada")
+        parked = batcher.submit_nowait("parked", key="x", identity="ada")
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(batcher.enqueue, "gone")
+                await anyio.sleep(1)
+                scope.cancel()
+                assert parked.withdraw()
+        assert batcher.statistics().pending == 1
+        assert await batcher.submit("next") == "next"
+    assert [call.records for call in api.calls] == [("head",), ("next",)]
+
+
+async def test_p08_waiting_again_and_again_piles_nothing_up():
+    """A receipt that is polled with a timeout keeps the waiters that still wait, and no others."""
+    api = Api(seconds=1_000)
+    limits = Limits(call_timeout=5_000, shutdown_timeout=5_000)
+    async with Batcher(api, auto_batch=NOW, limits=limits) as batcher:
+        receipt = batcher.submit_nowait("a")
+
+        async def wait() -> Any:
+            return await receipt
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(50):
+                assert await cancelled_after(1, wait)
+                assert await cancelled_after(1, batcher.flush)
+            assert len(receipt.waiter._waiters) <= 4
+            with anyio.fail_after(2_000):
+                await batcher.flush()
+        lone = batcher.submit_nowait("b")
+        for _ in range(50):
+            with anyio.move_on_after(1):
+                await lone
+        assert not hasattr(lone.waiter, "_waiters")
+
+
+async def test_p08_a_flush_after_one_that_was_cancelled_still_ends():
+    """It does not lean on a count that somebody else has given up."""
+    api = Api(seconds=100)
+    limits = Limits(call_timeout=500, shutdown_timeout=500)
+    async with Batcher(api, auto_batch=NOW, limits=limits) as batcher:
+        receipt = batcher.submit_nowait("a")
+        assert await cancelled_after(1, batcher.flush)
+
+        async def wait() -> Any:
+            return await receipt
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(1_000):
+                await batcher.flush()
 
 
 async def test_p08_a_cancelled_submit_all_withdraws_and_detaches():

@@ -20,9 +20,11 @@ from batcher import (
     NestedSubmit,
     NotWritten,
     RecordNotWritten,
+    RecordUnknown,
     Rejected,
     Retry,
     Statistics,
+    Writer,
     Written,
 )
 from tests.api import Api, gather
@@ -284,6 +286,48 @@ async def test_write_must_be_callable():
     """A clear error where it is made, not at the first batch."""
     with pytest.raises(TypeError, match="write must be an async function"):
         Batcher("write")  # type: ignore[arg-type]
+
+
+async def test_policies_must_be_policies():
+    """Mixed-up arguments are told apart where they are made."""
+    with pytest.raises(TypeError, match=r"limits must be Limits\(...\), not AutoBatchPolicy"):
+        Batcher(Api(), limits=AutoBatchPolicy())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"auto_batch must be AutoBatchPolicy\(...\), not int"):
+        Batcher(Api(), auto_batch=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"destination must be one, such as SQLite\('crm.db'\), not str"):
+        Writer("sqlite:crm.db")  # type: ignore[arg-type]
+
+
+async def test_a_write_that_is_not_async_is_told_so():
+    """It has run by then, so its records are unknown, with the remedy."""
+
+    def write(key: Any, records: list[Any]) -> list[Any]:
+        return records
+
+    async with Batcher(write) as batcher:  # type: ignore[arg-type, var-annotated]
+        with pytest.raises(RecordUnknown, match="the write function is not async: define it with 'async def'"):
+            await batcher.submit("a")
+
+
+async def test_what_goes_wrong_unseen_is_logged_without_payload(caplog):
+    """Where write raised, and how many records a batcher that ends early leaves behind."""
+    secret = "hunter2"
+    api = Api(ValueError(secret))
+    async with Batcher(api, auto_batch=NOW) as batcher:
+        await batcher.submit_all([secret])
+    assert "a call with 1 records raised ValueError at " in caplog.text
+    assert "api.py:" in caplog.text
+    with anyio.CancelScope() as scope:
+        async with Batcher(Api(seconds=9), auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            for key in range(3):
+                batcher.submit_nowait(secret, key=key)
+            await anyio.sleep(1)
+            batcher.submit_nowait(secret, key=0, identity=1)
+            batcher.submit_nowait(secret, key=0, identity=1)
+            scope.cancel()
+            await anyio.sleep(1)
+    assert "the batcher was cancelled: " in caplog.text
+    assert secret not in caplog.text
 
 
 async def test_size_of_must_return_bytes():

@@ -6,6 +6,7 @@ out: which batches to send, whose fate is known, who has a place now, and when t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from math import inf
@@ -193,6 +194,10 @@ class Engine:
     def pending(self) -> int:
         """Records accepted and not settled."""
         return self._admission.pending
+
+    def outcomes(self) -> Counter[str]:
+        """Return how many records are settled, by outcome kind."""
+        return Counter(self.house.outcomes)
 
     @property
     def in_flight(self) -> int:

@@ -204,7 +204,7 @@ class JSONRows:
 
     def _row(self, line: int, raw: bytes) -> Row:
         try:
-            value = self._decoder.decode(raw.decode())
+            value = self._decoder.decode(raw.decode().rstrip("\r\n"))
         except UnicodeDecodeError:
             return Row(line, None, _not_utf8())
         except _Fault as fault:

@@ -90,7 +90,8 @@ class Tally:
         if self.skipped_unresolved:
             yield f"{self.skipped_unresolved:>11,}  left alone: an earlier run sent them, and nobody knows their fate"
         if doubtful := self.maybe + self.skipped_unresolved:
-            lines = sorted({*islice(left_alone, _KEPT), *self._maybe_lines})
+            skipped = islice(left_alone, _KEPT) if self.skipped_unresolved else ()
+            lines = sorted({*skipped, *self._maybe_lines})
             yield (
                 f"Perhaps written: line {_ranges(lines, doubtful)}. Look whether the destination has them; "
                 "--resume --resend-unknown sends them again."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
-from batcher.outcomes import Outcome, Verdict
+from batcher.outcomes import Outcome, Unknown, Verdict
 from batcher.policies import LaneRules
 
 R = TypeVar("R")
@@ -32,7 +33,11 @@ class Function:
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
-        return await self.write(lane, list(items))
+        answer = self.write(lane, list(items))
+        if not isawaitable(answer):
+            # It has run already, so what it wrote is written; only the answer cannot be awaited.
+            return [Unknown("the write function is not async: define it with 'async def'")] * len(items)
+        return await answer
 
 
 _NO_LIMITS = LaneRules()
