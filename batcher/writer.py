@@ -42,6 +42,11 @@ class Writer(Shell):
         limits: Limits | None = None,
         on_event: Hook | None = None,
     ) -> None:
+        if not all(hasattr(destination, name) for name in ("encode", "rules", "send", "__aenter__", "__aexit__")):
+            raise TypeError(
+                f"destination must be one, such as SQLite('crm.db'), not {type(destination).__name__}; "
+                "for a function of your own use Batcher(write)"
+            )
         super().__init__(
             destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
         )
@@ -190,6 +195,20 @@ class Writer(Shell):
         for index, outcome in refused.items():  # in ascending order, so each lands in its own place
             outcomes.insert(index, outcome)
         return outcomes
+
+    async def operation(self, operation_id: str, *, wait: bool = False) -> Any:
+        """Return what became of an asynchronous request; see the destination for what it tells.
+
+        :param operation_id: from :class:`Accepted`
+        :param wait: ask again until it has ended; put a timeout around it
+        :raises TypeError: this destination has no operations
+        :raises BatcherError: the service does not know it, or cannot be reached
+        """
+        self._opened("operation()")
+        read = getattr(self._destination, "operation", None)
+        if read is None:
+            raise TypeError(f"{type(self._destination).__name__} has no operations: it answers at once")
+        return await read(operation_id, wait=wait)
 
     def _prepare(self, write: Write) -> Prepared:
         if not isinstance(write, Write):

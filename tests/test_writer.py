@@ -167,6 +167,20 @@ async def test_the_verbs_of_the_batcher_take_a_write():
             await crm.submit({"email": "x"})  # type: ignore[arg-type]
 
 
+async def test_operations_belong_to_destinations_that_have_them():
+    """Reading one is the destination's; others say that there is nothing to read."""
+
+    class Slow(SQLite):
+        async def operation(self, operation_id: str, *, wait: bool) -> tuple[str, bool]:
+            return operation_id, wait
+
+    async with Writer(Slow(":memory:")) as crm:
+        assert await crm.operation("op", wait=True) == ("op", True)
+    async with Writer(database()) as crm:
+        with pytest.raises(TypeError, match="SQLite has no operations: it answers at once"):
+            await crm.operation("op")
+
+
 async def test_a_cancelled_submit_is_withdrawn():
     """P8 holds for writes as for any record."""
     db = database()

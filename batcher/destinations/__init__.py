@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from batcher.destinations._protocol import Destination, Prepared
 
 if TYPE_CHECKING:
+    from batcher.destinations.ampersand import Ampersand
     from batcher.destinations.sqlite import SQLite, Table
 
-__all__ = ["Destination", "Prepared", "SQLite", "Table"]
+__all__ = ["Ampersand", "Destination", "Prepared", "SQLite", "Table"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> object:
         from batcher.destinations import sqlite
 
         return getattr(sqlite, name)
+    if name == "Ampersand":
+        from batcher.destinations.ampersand import Ampersand
+
+        return Ampersand
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,147 @@
+"""Ampersand's Write API: what to send. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
+
+import attrs
+
+from batcher.destinations._json import check_json, encode
+from batcher.errors import InvalidRecord
+from batcher.outcomes import ErrorDetail
+from batcher.writes import Association, Write, WriteType
+
+Provider: TypeAlias = Literal["salesforce", "hubspot"] | None
+Mode: TypeAlias = Literal["synchronous", "asynchronous"]
+
+# RFC 9110, section 5.6.2.
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ALL_OR_NONE = b',"batchPolicy":{"allOrNone":true}'
+# What a batch adds to the envelope and the items, all-or-none or not.
+BATCH_BYTES = len(_ALL_OR_NONE + b',"batch":[]}')
+
+
+@attrs.frozen(cache_hash=True)
+class Lane:
+    """All that one call has in common."""
+
+    object: str
+    """The name of the object."""
+    type: WriteType
+    """Create, update or delete."""
+    path: str = attrs.field(repr=False)
+    """Where the call goes."""
+    envelope: bytes = attrs.field(repr=False)
+    """The body up to the records; its last brace is open."""
+
+
+@attrs.frozen
+class Item:
+    """One record, encoded."""
+
+    piece: bytes = attrs.field(repr=False)
+    """``{"record":...}``, with the associations if there are any."""
+    record_id: str | None = attrs.field(default=None, repr=False)
+    """The id of the record that is updated or deleted."""
+    linked: bool = False
+    """Whether associations go with it, whose failure the API reports apart."""
+
+
+def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, bytes]:
+    """Return the path and the body of one call: a join of ready pieces.
+
+    One record travels as ``record``, whose answer says the most about it; more travel as ``batch``.
+    """
+    if len(items) == 1:
+        return lane.path, b"".join((lane.envelope, b",", items[0].piece[1:]))
+    policy = _ALL_OR_NONE if all_or_none else b""
+    return lane.path, b"".join((lane.envelope, policy, b',"batch":[', b",".join(item.piece for item in items), b"]}"))
+
+
+def item_of(write: Write, provider: Provider) -> Item:
+    """Validate what is special here, and encode.
+
+    :raises InvalidRecord: it can never be written here; the message names fields, not values
+    """
+    record = check_json(write.record)
+    if write.type is WriteType.UPSERT:
+        raise InvalidRecord("the Write API has no upsert: create or update the record")
+    if write.type is WriteType.CREATE and "id" in record:
+        # The service tells an update from a create by the id.
+        raise InvalidRecord(ErrorDetail("'id' is given by the provider: leave it out, or update", fields=("id",)))
+    piece = b'{"record":' + encode(record)
+    if write.associations:
+        if provider != "hubspot":
+            raise InvalidRecord("associations are for provider='hubspot' only: leave them out")
+        if write.type is WriteType.DELETE:
+            raise InvalidRecord("a delete takes no associations: leave them out")
+        links = [_link(each) for each in write.associations]
+        piece += b',"associations":' + encode(check_json({"links": links})["links"])
+    record_id = None if write.type is WriteType.CREATE else record["id"]
+    return Item(piece + b"}", record_id, bool(write.associations))
+
+
+def _link(association: Association) -> dict[str, Any]:
+    number = association.type_id
+    if not isinstance(association.to, str) or not association.to:
+        raise InvalidRecord("to of an association must be the id of a record, a non-empty string")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidRecord(f"type_id of an association must be a whole number, not {type(number).__name__}")
+    if not isinstance(association.category, str) or not association.category:
+        raise InvalidRecord("category of an association must be a non-empty string")
+    return {
+        "to": {"id": association.to},
+        "types": [{"associationCategory": association.category, "associationTypeId": number}],
+    }
+
+
+def envelope_of(
+    group_ref: str, type: WriteType, headers: tuple[tuple[str, str], ...], asynchronous: Mapping[str, Any]
+) -> bytes:
+    """Return the body of a call up to its records.
+
+    :param asynchronous: the members of an asynchronous request; a delete is always synchronous and has no mode
+    """
+    body: dict[str, Any] = {"groupRef": group_ref, "type": type.value}
+    if type is not WriteType.DELETE:
+        body |= asynchronous or {"mode": "synchronous"}
+    if headers:
+        body["headers"] = [{"key": key, "value": value} for key, value in headers]
+    return encode(check_json(body))[:-1]
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* with their names in lower case.
+
+    :raises InvalidRecord: a name or value that no header can have; the message holds no value
+    """
+    checked: dict[str, str] = {}
+    for key, value in headers.items():
+        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
+            raise InvalidRecord("the name of a header must be letters, digits and hyphens")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise InvalidRecord(f"the header {key!r} must have a value of printable ASCII characters")
+        if key.lower() in checked:
+            raise InvalidRecord(f"the header {key!r} is there twice, in other upper and lower case: keep one")
+        checked[key.lower()] = value
+    return checked
+
+
+def quoted(name: str, value: object) -> str:
+    """Return *value* as one segment of a path.
+
+    :raises TypeError: no string
+    :raises ValueError: no name that a path can hold
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    # Dots alone are no name in a path: clients and servers remove them (RFC 3986, section 5.2.4).
+    if value in ("", ".", ".."):
+        raise ValueError(f"{name} must be a name, not {value!r}")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot carry: repair or remove it") from None
