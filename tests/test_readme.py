@@ -62,7 +62,9 @@ def test_the_fastapi_example_serves(tmp_path, monkeypatch):
         ):
             response = await client.post("/signup", json={"email": "ada@example.com"})
             assert response.json() == {"id": "1"}
+            assert (await client.post("/signup", json={"email": "ada@example.com"})).status_code == 409
             assert (await client.post("/signup", json={})).status_code == 422
+            assert (await client.post("/signup", content="no JSON")).status_code == 422
         assert (tmp_path / "crm.db").exists()
 
     anyio.run(main)
