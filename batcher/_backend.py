@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from math import inf
 from threading import current_thread
 from typing import Any, Protocol
@@ -35,6 +35,22 @@ class AwaitableWaiter(Waiter, Protocol):
         """Wait to be told."""
 
 
+class Waiting(Protocol):
+    """A record with somebody who waits for it, or nobody."""
+
+    @property
+    def waiter(self) -> Waiter | None:
+        """Who is to be told."""
+
+
+def wake(settled: Iterable[Waiting]) -> None:
+    """Tell the waiters of settled records."""
+    for entry in settled:
+        waiter = entry.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
 @attrs.frozen
 class Backend:
     """The event loop that a batcher was entered in."""
@@ -47,6 +63,8 @@ class Backend:
     now: Callable[[], float]
     """The loop's own clock, in seconds."""
     new_waiter: Callable[[], AwaitableWaiter]
+    wake: Callable[[Iterable[Waiting]], None]
+    """Tell the waiters of settled records."""
     cancellations: Callable[[], int]
     """Return how many native cancellations of the current task are under way; always 0 on trio."""
 
@@ -58,17 +76,17 @@ def current_backend() -> Backend:
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
-        from batcher._trio import TrioWaiter
+        from batcher._trio import TrioWaiter, trio_wake
 
         # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
         # is asked directly for the same reason: both are read for every record.
         now = trio.lowlevel.current_clock().current_time
-        return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _no_cancellations)
+        return Backend("trio", current_thread(), current_thread, now, TrioWaiter, trio_wake, _no_cancellations)
     loop = asyncio.get_running_loop()
     # The stock loop's time() is time.monotonic() behind a Python call, and it is read for every record.
     stock = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
     now = time.monotonic if stock else loop.time
-    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future, _asyncio_cancellations)
+    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future, wake, _asyncio_cancellations)
 
 
 def _asyncio_cancellations() -> int:

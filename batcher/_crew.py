@@ -54,6 +54,7 @@ class Crew:
         self.running = backend.running
         self.now = backend.now
         self.new_waiter = backend.new_waiter
+        self._wake = backend.wake
         self.calls_made = 0
         self.admissions: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._sender = sender
@@ -112,10 +113,7 @@ class Crew:
         plan = self.engine.poll(self.now())
         for batch in plan.batches:
             self._hand_out(batch)
-        for entry in plan.settled:
-            waiter = entry.waiter
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+        self._wake(plan.settled)
         if self.admissions:
             self._give_places((*plan.admitted, *plan.settled))
         if plan.ask_again_at < self._armed_at:

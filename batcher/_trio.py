@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+
+if TYPE_CHECKING:
+    from batcher._backend import Waiting
 
 
 class TrioWaiter:
     """Wakes one task. The counterpart of ``asyncio.Future`` on asyncio."""
 
-    # No __init__ and no __slots__: defaults in the class are the cheapest to make, and one is made per record.
-    _task: Task | None = None
-    _done = False
+    __slots__ = ("_done", "_task")
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._done = False
 
     def done(self) -> bool:
         """Return whether it was told already, or its task was cancelled."""
@@ -39,3 +44,19 @@ class TrioWaiter:
         self._done = True
         self._task = None
         return Abort.SUCCEEDED
+
+
+def trio_wake(settled: Iterable[Waiting]) -> None:
+    """Tell the waiters of settled records."""
+    for entry in settled:
+        waiter = entry.waiter
+        if type(waiter) is TrioWaiter:
+            # done() and set_result(), unrolled: this runs for every record.
+            if not waiter._done:
+                waiter._done = True
+                task = waiter._task
+                if task is not None:
+                    waiter._task = None
+                    reschedule(task)
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(None)
