@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from math import inf
 from threading import current_thread
 from typing import Any, Protocol
@@ -83,10 +84,15 @@ def current_backend() -> Backend:
         now = trio.lowlevel.current_clock().current_time
         return Backend("trio", current_thread(), current_thread, now, TrioWaiter, trio_wake, _no_cancellations)
     loop = asyncio.get_running_loop()
-    # The stock loop's time() is time.monotonic() behind a Python call, and it is read for every record.
-    stock = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
-    now = time.monotonic if stock else loop.time
-    return Backend("asyncio", loop, asyncio._get_running_loop, now, loop.create_future, wake, _asyncio_cancellations)
+    # The stock loop's time() and create_future() are time.monotonic() and Future() behind a Python call each,
+    # and both are called for every record.
+    clock: Callable[[], float] = loop.time
+    if getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time:
+        clock = time.monotonic
+    new_waiter: Callable[[], AwaitableWaiter] = loop.create_future
+    if getattr(loop.create_future, "__func__", None) is asyncio.BaseEventLoop.create_future:
+        new_waiter = partial(asyncio.Future, loop=loop)
+    return Backend("asyncio", loop, asyncio._get_running_loop, clock, new_waiter, wake, _asyncio_cancellations)
 
 
 def _asyncio_cancellations() -> int:

@@ -90,7 +90,7 @@ class Batcher(Shell, Generic[R, T]):
         """
         crew = self._crew
         # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
-        if crew is None or crew.running() is not crew.open_in or crew in working_for():
+        if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
             crew = self._opened("submit()")
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None or self._size_of is not None:
