@@ -110,28 +110,38 @@ class Crew:
 
     def turn(self) -> None:
         """Ask the engine what is to be done, and do it. Nothing here waits."""
+        while self._take_turn():
+            pass  # a loop, not a recursion: thousands of waiters may be cancelled in one step
+
+    def _take_turn(self) -> bool:
+        """Do what is to be done, and return whether the engine must be asked again."""
+        again = False
         plan = self.engine.poll(self.now())
         for batch in plan.batches:
             self._hand_out(batch)
         self._wake(plan.settled)
         if self.admissions:
-            self._give_places((*plan.admitted, *plan.settled))
+            again = self._give_places((*plan.admitted, *plan.settled))
         if plan.ask_again_at < self._armed_at:
             self._ring()
         if self._drained is not None and self.is_idle() and not self._drained.done():
             self._drained.set_result(None)
         if self._reporter is not None:
             self._tell(self._reporter, plan.batches)
+        return again
 
-    def _give_places(self, units: Sequence[Unit]) -> None:
+    def _give_places(self, units: Sequence[Unit]) -> bool:
+        """Wake those who have a place now; return whether one was taken back from somebody cancelled meanwhile."""
+        taken_back = False
         for unit in units:
             place = self.admissions.pop(unit, None)
             if place is None:
                 continue
             if not place.done():
                 place.set_result(None)
-            elif self.engine.withdraw(unit, self.now()):  # its caller was cancelled in this very step
-                self.turn()
+            else:
+                taken_back |= self.engine.withdraw(unit, self.now())
+        return taken_back
 
     def _tell(self, reporter: Reporter, dispatched: Sequence[Batch]) -> None:
         while self._answers:

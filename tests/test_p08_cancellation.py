@@ -207,6 +207,25 @@ async def test_p08_an_enqueue_cancelled_while_its_place_becomes_free():
     assert [call.records for call in api.calls] == [("head",), ("next",)]
 
 
+async def test_p08_thousands_of_waiters_cancelled_in_one_step():
+    """Their place goes from one to the next without depth; at most the first in line was cut by then, and detached."""
+    api = Api(seconds=5)
+    limits = Limits(max_pending_records=2, max_lane_records=2)
+    async with Batcher(api, limits=limits, auto_batch=NOW) as batcher:
+        batcher.submit_nowait("head", key="x", identity="ada")
+        parked = batcher.submit_nowait("parked", key="x", identity="ada")
+        async with anyio.create_task_group() as tasks:
+            for n in range(3_000):
+                tasks.start_soon(batcher.enqueue, n)
+            await anyio.sleep(1)
+            tasks.cancel_scope.cancel()
+            assert parked.withdraw()
+        assert batcher.statistics().waiting == 0
+        assert batcher.statistics().pending <= 2
+        await batcher.flush()
+    assert len(api.calls) <= 2
+
+
 async def test_p08_waiting_again_and_again_piles_nothing_up():
     """A receipt that is polled with a timeout keeps the waiters that still wait, and no others."""
     api = Api(seconds=1_000)

@@ -66,6 +66,11 @@ def test_every_outcome_answers_the_first_question():
     ]
 
 
+def test_what_was_accepted_has_no_id_yet():
+    """So both successes may be asked for one."""
+    assert (Accepted("op").record_id, Written("7").record_id) == (None, "7")
+
+
 def test_a_retry_after_is_seconds_or_a_timedelta_and_never_in_the_past():
     """NaN and forever are refused: a lane paused for ever would never be heard of again."""
     assert Retry("x").after is None

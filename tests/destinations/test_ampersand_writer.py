@@ -40,19 +40,19 @@ ONCE = RetryPolicy(max_attempts=1)
 class Service:
     """A scripted Write API behind a mock transport; by default it writes everything."""
 
-    def __init__(self, library: Any) -> None:
-        self.library = library
+    def __init__(self, module: Any) -> None:
+        self.module = module
         self.script: list[Callable[[dict[str, Any]], tuple[int, Any]]] = []
         self.calls: list[dict[str, Any]] = []
         self.requests: list[Any] = []
-        self.client = library.AsyncClient(transport=library.MockTransport(self.answer))
+        self.client = module.AsyncClient(transport=module.MockTransport(self.answer))
 
     def answer(self, request: Any) -> Any:
         body = json.loads(request.content) if request.content else {}
         self.requests.append(request)
         self.calls.append(body)
         status, reply = self.script.pop(0)(body) if self.script else (200, written(body))
-        return self.library.Response(status, json=reply)
+        return self.module.Response(status, json=reply)
 
     def says(self, status: int, reply: Any) -> None:
         self.script.append(lambda body: (status, reply))
