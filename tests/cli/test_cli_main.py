@@ -127,7 +127,7 @@ def test_a_loop_without_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None
     """
 
     def unsupported(*_: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("what asyncio's add_signal_handler() raises on Windows")
 
     monkeypatch.setattr(anyio, "open_signal_receiver", unsupported)
 
