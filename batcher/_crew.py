@@ -7,7 +7,7 @@ engine what is to be done and does it, in the same step: nothing is queued witho
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
 from random import random
@@ -21,7 +21,7 @@ from batcher._backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scop
 from batcher._core.engine import Engine, Verb
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
-from batcher._receipts import Countdown, Detached, attach
+from batcher._receipts import Countdown, Detached, attach, run_callback
 from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
@@ -63,6 +63,7 @@ class Crew:
         # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
         self._answers: deque[tuple[Batch, float]] = deque()
         self._unseen: deque[Entry] = deque()
+        self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
         self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, and since when
         self._late: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # those cancelled because of it
@@ -128,6 +129,8 @@ class Crew:
             self._drained.set_result(None)
         if self._reporter is not None:
             self._tell(self._reporter, plan.batches)
+        while self.callbacks:
+            run_callback(*self.callbacks.popleft())
         return again
 
     def _give_places(self, units: Sequence[Unit]) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from batcher._backend import AwaitableWaiter, Waiter
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
+from batcher._reporting import logger, stops_programs
 from batcher.errors import BatcherClosed, error_for
 from batcher.outcomes import Outcome
 
@@ -54,6 +55,20 @@ class Receipt(Entry, Generic[T_co]):
         """
         self._crew.check_loop()
         return self._crew.withdraw(self)
+
+    def add_done_callback(self, callback: Callable[[Self], object]) -> None:
+        """Call *callback* with this receipt once it has its outcome; now, if it has.
+
+        For outcomes that nobody awaits: a dead-letter queue, a count. It is called in the event loop, must not wait,
+        and may submit again. What it raises is logged.
+
+        :raises BatcherNotOpen: called outside of the batcher's own event loop
+        """
+        self._crew.check_loop()
+        if self.state is State.SETTLED:
+            run_callback(self, callback)
+        else:
+            attach(self, Callback(self._crew.callbacks, self, callback))
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         if self.state is not State.SETTLED:
@@ -170,3 +185,34 @@ class Detached:
     def set_result(self, result: None, /) -> None:
         """Have the outcome reported."""
         self._unseen.append(self._entry)
+
+
+class Callback:
+    """Has a function called with a receipt, once the state is whole and everybody is woken."""
+
+    __slots__ = ("_callback", "_due", "_receipt")
+
+    def __init__(
+        self, due: deque[tuple[Any, Callable[[Any], object]]], receipt: Any, callback: Callable[[Any], object]
+    ) -> None:
+        self._due = due
+        self._receipt = receipt
+        self._callback = callback
+
+    def done(self) -> bool:
+        """Return False: it wants to know."""
+        return False
+
+    def set_result(self, result: None, /) -> None:
+        """Have the function called at the end of this turn."""
+        self._due.append((self._receipt, self._callback))
+
+
+def run_callback(receipt: Any, callback: Callable[[Any], object]) -> None:
+    """Call *callback*; what it raises is its own affair."""
+    try:
+        callback(receipt)
+    except BaseException as error:
+        if stops_programs(error):
+            raise
+        logger.exception("a callback of a receipt raised; the record is not affected")

@@ -1,0 +1,121 @@
+"""Callbacks of receipts: for outcomes that nobody awaits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from batcher import AutoBatchPolicy, Batcher, BatcherNotOpen, NotWritten, Outcome, Receipt, RecordRejected, Written
+from tests.api import Api
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_callback_is_told_the_outcome_of_a_receipt_that_nobody_awaits():
+    """Fire and forget, with a dead-letter queue: the refused record is told, with its own receipt."""
+    dead: list[tuple[Any, Outcome | None]] = []
+
+    def keep_dead(receipt: Receipt[Any]) -> None:
+        if receipt.outcome is not None and not receipt.outcome.ok:
+            dead.append((receipt.record, receipt.outcome))
+
+    async with Batcher(Api([1, ValueError("bad"), 3])) as batcher:
+        for record in "abc":
+            (await batcher.enqueue(record)).add_done_callback(keep_dead)
+        await batcher.flush()
+    assert [(record, outcome.kind) for record, outcome in dead if outcome] == [("b", "rejected")]
+
+
+async def test_every_callback_and_every_waiter_of_a_receipt_is_told():
+    """One does not displace another, in whatever order they came."""
+    told: list[str] = []
+    async with Batcher(Api()) as batcher:
+        receipt = batcher.submit_nowait("a")
+        receipt.add_done_callback(lambda r: told.append("first"))
+
+        async def wait() -> None:
+            told.append(await receipt)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.lowlevel.checkpoint()
+            receipt.add_done_callback(lambda r: told.append("second"))
+    assert sorted(told) == ["a", "first", "second"]
+
+
+async def test_a_callback_of_a_settled_receipt_is_called_at_once():
+    """Nobody has to look first whether it is too late."""
+    told: list[Outcome | None] = []
+    async with Batcher(Api()) as batcher:
+        receipt = batcher.submit_nowait("a")
+        await receipt
+        receipt.add_done_callback(lambda r: told.append(r.outcome))
+        assert told == [Written(data="a")]
+
+
+async def test_a_callback_may_submit_again():
+    """It runs when the state is whole, so it may come back in."""
+    api = Api([ValueError("not now")])
+    again: list[Receipt[Any]] = []
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=0)) as batcher:
+        receipt = batcher.submit_nowait("a")
+        receipt.add_done_callback(lambda r: again.append(batcher.submit_nowait("once more")))
+        with pytest.raises(RecordRejected):
+            await receipt
+        assert await again[0] == "once more"
+    assert api.batches == [("a",), ("once more",)]
+
+
+async def test_a_callback_that_raises_harms_nobody(caplog):
+    """It is logged, and its neighbours in the batch are told all the same."""
+    told: list[str] = []
+    async with Batcher(Api()) as batcher:
+        one, two = batcher.submit_nowait("a"), batcher.submit_nowait("b")
+        one.add_done_callback(lambda r: told[5])
+        two.add_done_callback(lambda r: told.append(r.record))
+    assert told == ["b"]
+    assert "a callback of a receipt raised" in caplog.text
+
+
+async def test_an_interrupt_in_a_callback_is_not_swallowed():
+    """Ctrl-C stays Ctrl-C."""
+
+    def interrupt(receipt: Receipt[Any]) -> None:
+        raise KeyboardInterrupt
+
+    async with Batcher(Api()) as batcher:
+        receipt = batcher.submit_nowait("a")
+        await receipt
+        with pytest.raises(KeyboardInterrupt):
+            receipt.add_done_callback(interrupt)
+
+
+async def test_a_withdrawn_record_and_one_left_at_an_abort_are_told_too():
+    """Whatever ends a record, its callback hears of it."""
+    told: list[str] = []
+    with anyio.CancelScope() as scope:
+        async with Batcher(Api(), auto_batch=AutoBatchPolicy(max_delay=10)) as batcher:
+            for record in "ab":
+                receipt = batcher.submit_nowait(record)
+                receipt.add_done_callback(lambda r: told.append(r.record))
+                if record == "a":
+                    assert receipt.withdraw()
+                    assert isinstance(receipt.outcome, NotWritten)
+                    assert told == ["a"]
+            scope.cancel()
+    assert told == ["a", "b"]
+
+
+def test_a_callback_is_added_in_the_batchers_own_loop_only():
+    """Elsewhere it could be called in the wrong thread."""
+    kept: list[Receipt[Any]] = []
+
+    async def main() -> None:
+        async with Batcher(Api()) as batcher:
+            kept.append(batcher.submit_nowait("a"))
+
+    anyio.run(main)
+    with pytest.raises(BatcherNotOpen, match="another event loop"):
+        kept[0].add_done_callback(print)
