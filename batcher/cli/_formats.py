@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import attrs
 
 from batcher.cli._errors import CommandError
 from batcher.cli._lines import MAX_RECORD_BYTES, Lines, RecordTooLong
+from batcher.destinations._json_reading import NotJSON, decode
 from batcher.outcomes import ErrorDetail
 
 
@@ -161,33 +161,9 @@ def _malformed(error: csv.Error, text: _Text) -> ErrorDetail:
     return ErrorDetail(f"the record is not well-formed CSV: {error}{span}", code="malformed_csv")
 
 
-class _Fault(ValueError):
-    """A record that is JSON for Python's decoder and not for us."""
-
-    def __init__(self, detail: ErrorDetail) -> None:
-        self.detail = detail
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _Fault(ErrorDetail(f"{name} is not a JSON number", code="not_a_number"))
-
-
-def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = tuple(name for name in record if names.count(name) > 1)
-        raise _Fault(ErrorDetail("an object names a field more than once", "duplicate_field", twice))
-    return record
-
-
 @attrs.define(eq=False)
 class JSONRows:
     """The records of a JSON Lines file: one object per line; blank lines are skipped."""
-
-    _decoder: json.JSONDecoder = attrs.field(
-        factory=lambda: json.JSONDecoder(object_pairs_hook=_to_object, parse_constant=_refuse_constant), init=False
-    )
 
     def read(self, lines: Lines) -> Iterator[Row]:
         while True:
@@ -204,16 +180,9 @@ class JSONRows:
 
     def _row(self, line: int, raw: bytes) -> Row:
         try:
-            value = self._decoder.decode(raw.decode().rstrip("\r\n"))
-        except UnicodeDecodeError:
-            return Row(line, None, _not_utf8())
-        except _Fault as fault:
-            return Row(line, None, fault.detail)
-        except json.JSONDecodeError as error:
-            where = f"{error.msg} at character {error.colno}"
-            return Row(line, None, ErrorDetail(f"the line is not JSON: {where}", "not_json"))
-        except (RecursionError, ValueError) as error:  # nested too deep; a number of too many digits
-            return Row(line, None, ErrorDetail(f"the line is not usable JSON: {type(error).__name__}", "not_json"))
+            value = decode(raw.rstrip(b"\r\n"))
+        except NotJSON as error:
+            return Row(line, None, _not_utf8() if error.code == "not_utf8" else error.detail("the line"))
         if not isinstance(value, dict):
             return Row(line, None, ErrorDetail("the line is JSON, but not an object", "not_an_object"))
         return Row(line, value)
