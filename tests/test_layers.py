@@ -34,6 +34,7 @@ LAYERS = {
     "_shell": 3,
     "_batcher": 3,
     "writer": 4,
+    "server": 5,
     "cli": 5,
     "__main__": 6,
     "": 7,
