@@ -25,6 +25,7 @@ from typing import Any
 from batcher.destinations._ampersand_batches import (
     Contradiction,
     batch_verdicts,
+    check_outcomes,
     details_of,
     failed_as_a_whole,
     result_of,
@@ -86,7 +87,10 @@ def _single(
     result = result_of(body["result"])
     errors = details_of(body.get("errors"))
     if not result.success:
-        return failed_as_a_whole(result.errors + errors, len(items), provider, all_or_none)
+        check_outcomes([result])
+        said = {error.message for error in result.errors}
+        reasons = result.errors + tuple(error for error in errors if error.message not in said)
+        return failed_as_a_whole(reasons, len(items), provider, all_or_none)
     if status == 422:
         raise Contradiction("the status says that it failed, the result that it succeeded")
     if len(items) > 1:

@@ -11,7 +11,7 @@ from typing import Any
 
 from batcher.destinations._ampersand_matching import Result, same_id, whose
 from batcher.destinations._ampersand_requests import Item, Provider
-from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
+from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
 NO_REASON = ErrorDetail("the API gave no reason", "NO_REASON_GIVEN")
@@ -26,6 +26,10 @@ _THROTTLED = "request limit exceeded"
 # The provider failed somewhere on the way; its own status is not passed on.
 _DOUBTFUL = frozenset({"server error", "retryable error"})
 _SAME_FOR_EACH = frozenset({"access token invalid", "API disabled"})
+
+
+# The outcomes of a failed result that are no refusal of its record.
+_OUTCOMES = (Unknown.kind, NotWritten.kind, RolledBack.kind)
 
 
 class Contradiction(Exception):
@@ -50,9 +54,10 @@ def batch_verdicts(
         if len(results) < len(items):
             return failed_as_a_whole(errors, len(items), provider, all_or_none)
         if all_or_none:
+            check_outcomes(results)
             raise Refused(errors or (NO_REASON,), _culprits(whose(results, items, type, provider)))
     known = whose(results, items, type, provider)
-    rest = _rest(succeeded, known, len(items))
+    rest = _rest(succeeded, known, results, len(items))
     return [
         _verdict(item, known.get(index, rest), errors, failed, _remarks(item, items, errors, failed))
         for index, item in enumerate(items)
@@ -71,13 +76,27 @@ def _check(succeeded: int, failed: int, results: Sequence[Result], count: int, p
         raise Contradiction(f"{len(ids)} results have {len(set(ids))} different ids")
 
 
-def _rest(succeeded: int, known: dict[int, Result], count: int) -> Result | None:
+def _rest(succeeded: int, known: dict[int, Result], results: Sequence[Result], count: int) -> Result | None:
     """Return what is true of each record whose result is not known; None if not all of them share a fate."""
     good = succeeded - sum(result.success for result in known.values())
     left = count - len(known)
     if left and good not in (0, left):
         return None
+    if not good and any(result.outcome in (Unknown.kind, NotWritten.kind) for result in results):
+        return None
     return Result(good > 0, None, None, ())
+
+
+def check_outcomes(results: Sequence[Result]) -> None:
+    """Let a call pass that failed as a whole, and of which the server knows that nothing was applied.
+
+    :raises Retry: it does not know, or nobody is to blame
+    """
+    outcomes = {result.outcome for result in results}
+    if Unknown.kind in outcomes:
+        raise Retry("the server does not know either", applied="maybe")
+    if NotWritten.kind in outcomes:
+        raise Retry("the server could not write it yet")
 
 
 def _verdict(
@@ -87,6 +106,10 @@ def _verdict(
         return Unknown(f"{failed} records of the call failed, and the answer does not say which")
     if result.success:
         return written(item, result, remarks)
+    if result.outcome == Unknown.kind:
+        return Retry("the server does not know either", applied="maybe")
+    if result.outcome == NotWritten.kind:
+        return Retry("the server could not write it yet")
     if result.errors or (errors and failed == 1):
         return Rejected(result.errors or errors)
     return Rejected((_NOT_WHICH, *errors) if errors else (NO_REASON,))
@@ -134,7 +157,7 @@ def _culprits(known: dict[int, Result]) -> dict[int, tuple[ErrorDetail, ...]]:
     return {
         index: result.errors
         for index, result in known.items()
-        if result.errors and all(error.code != _ROLLED_BACK for error in result.errors)
+        if result.outcome is None and result.errors and all(error.code != _ROLLED_BACK for error in result.errors)
     }
 
 
@@ -145,9 +168,15 @@ def result_of(value: Any) -> Result:
     """
     if not isinstance(value, dict) or not isinstance(value.get("success"), bool):
         raise Contradiction("a result does not say whether it succeeded")
-    record_id = value.get("recordId")
-    known = isinstance(record_id, str) and record_id != ""
-    return Result(value["success"], record_id if known else None, value.get("data"), details_of(value.get("errors")))
+    record_id, data, errors = value.get("recordId"), value.get("data"), details_of(value.get("errors"))
+    known = record_id if isinstance(record_id, str) and record_id else None
+    if value["success"] or not isinstance(data, dict):
+        return Result(value["success"], known, data, errors)
+    # Where the hosted service has no place for the errors of a record, our own server puts them here.
+    outcome = data.get("outcome")
+    return Result(
+        False, known, data, errors or details_of(data.get("errors")), outcome if outcome in _OUTCOMES else None
+    )
 
 
 def details_of(value: Any) -> tuple[ErrorDetail, ...]:

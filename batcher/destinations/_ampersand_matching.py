@@ -33,6 +33,8 @@ class Result:
     record_id: str | None
     data: Any
     errors: tuple[ErrorDetail, ...]
+    outcome: str | None = None
+    """Of a record that was not written, where the server says more than the hosted one can: see ``batcher serve``."""
 
 
 def whose(results: Sequence[Result], items: Sequence[Item], type: WriteType, provider: Provider) -> dict[int, Result]:
@@ -68,7 +70,7 @@ def _in_order(results: Sequence[Result], items: Sequence[Item], provider: Provid
         return True
     return provider == "salesforce" and all(
         # Data would show that this is not Salesforce, whatever the argument says; and it names what it updated.
-        result.data is None and (item.record_id is None or not result.success or result.record_id is not None)
+        not result.success or (result.data is None and (item.record_id is None or result.record_id is not None))
         for item, result in pairs
     )
 

@@ -33,7 +33,6 @@ def schemas() -> dict[str, Any]:
 
 def _requests() -> dict[str, Any]:
     associations = _optional(_list(ref("Association")))
-    types = _list(ref("AssociationType"), minItems=1)
     return {
         "WriteRequest": {
             **_open(
@@ -58,10 +57,8 @@ def _requests() -> dict[str, Any]:
             "description": "Exactly one of record and batch. An update or delete holds the record's id in record.id.",
         },
         "BatchItem": _open(["record"], record=FREE, associations=associations),
-        "Association": _open(
-            ["to", "types"], to=_open(["id"], id=TEXT), types=_list(ref("AssociationType"), minItems=1)
-        ),
-        "AssociationType": _open(
+        "Association": _open(["to", "types"], to=_open(["id"], id=TEXT), types=_list(ref("LinkType"), minItems=1)),
+        "LinkType": _open(
             ["associationTypeId"], associationTypeId={"type": "integer"}, associationCategory=_optional(TEXT)
         ),
     }
