@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -17,8 +16,6 @@ from batcher.writes import Write, WriteType
 Provider: TypeAlias = Literal["salesforce", "hubspot"] | None
 Mode: TypeAlias = Literal["synchronous", "asynchronous"]
 
-# RFC 9110, section 5.6.2.
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ALL_OR_NONE = b',"batchPolicy":{"allOrNone":true}'
 # What a batch adds to the envelope and the items, all-or-none or not.
 BATCH_BYTES = len(_ALL_OR_NONE + b',"batch":[]}')
@@ -97,20 +94,3 @@ def envelope_of(
     if headers:
         body["headers"] = [{"key": key, "value": value} for key, value in headers]
     return encode(check_json(body))[:-1]
-
-
-def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return *headers* with their names in lower case.
-
-    :raises InvalidRecord: a name or value that no header can have; the message holds no value
-    """
-    checked: dict[str, str] = {}
-    for key, value in headers.items():
-        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
-            raise InvalidRecord("the name of a header must be letters, digits and hyphens")
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise InvalidRecord(f"the header {key!r} must have a value of printable ASCII characters")
-        if key.lower() in checked:
-            raise InvalidRecord(f"the header {key!r} is there twice, in other upper and lower case: keep one")
-        checked[key.lower()] = value
-    return checked

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 from batcher.destinations._http import Answer
+from batcher.destinations._json_reading import NotJSON, decode
 from batcher.errors import InvalidRecord
 from batcher.writes import Association
+
+# RFC 9110, section 5.6.2.
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def quoted(name: str, value: object) -> str:
@@ -28,6 +33,23 @@ def quoted(name: str, value: object) -> str:
         return quote(value, safe="")
     except UnicodeEncodeError:
         raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot carry: repair or remove it") from None
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* with their names in lower case.
+
+    :raises InvalidRecord: a name or value that no header can have; the message holds no value
+    """
+    checked: dict[str, str] = {}
+    for key, value in headers.items():
+        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
+            raise InvalidRecord("the name of a header must be letters, digits and hyphens")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise InvalidRecord(f"the header {key!r} must have a value of printable ASCII characters")
+        if key.lower() in checked:
+            raise InvalidRecord(f"the header {key!r} is there twice, in other upper and lower case: keep one")
+        checked[key.lower()] = value
+    return checked
 
 
 def link_of(association: Association) -> dict[str, Any]:
@@ -49,10 +71,10 @@ def link_of(association: Association) -> dict[str, Any]:
 
 
 def json_of(answer: Answer) -> Any:
-    """Return the body as JSON, or None if it is none."""
+    """Return the body as JSON, or None if it is none, or none that others would read in the same way."""
     try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):  # deep nesting exhausts the parser
+        return decode(answer.body)
+    except NotJSON:
         return None
 
 

@@ -21,14 +21,13 @@ from batcher.destinations._ampersand_requests import (
     Lane,
     Mode,
     Provider,
-    checked_headers,
     envelope_of,
     item_of,
     request_of,
 )
 from batcher.destinations._http import Client, Secret, Sender, at_least_one, checked_base_url
 from batcher.destinations._protocol import Prepared
-from batcher.destinations._wire import quoted
+from batcher.destinations._wire import checked_headers, quoted
 from batcher.errors import BatcherError, InvalidRecord
 from batcher.outcomes import Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
