@@ -11,9 +11,10 @@ from batcher.destinations._protocol import Destination, Prepared
 
 if TYPE_CHECKING:
     from batcher.destinations.ampersand import Ampersand
+    from batcher.destinations.salesforce import Salesforce
     from batcher.destinations.sqlite import SQLite, Table
 
-__all__ = ["Ampersand", "Destination", "Prepared", "SQLite", "Table"]
+__all__ = ["Ampersand", "Destination", "Prepared", "SQLite", "Salesforce", "Table"]
 
 
 def __getattr__(name: str) -> object:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> object:
         from batcher.destinations.ampersand import Ampersand
 
         return Ampersand
+    if name == "Salesforce":
+        from batcher.destinations.salesforce import Salesforce
+
+        return Salesforce
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
