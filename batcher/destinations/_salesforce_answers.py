@@ -65,9 +65,12 @@ def usage_of(answer: Answer) -> ApiUsage | None:
 
 def session_expired(answer: Answer) -> bool:
     """Return whether a new access token may help. Nothing was applied then."""
-    if answer.status == 401:
-        return True
-    return 400 <= answer.status < 500 and any(error.code == _EXPIRED for error in details_of(json_of(answer)))
+    if not 400 <= answer.status < 500:
+        return False
+    body = json_of(answer)
+    if holds_results(body):  # Salesforce looked at records, whatever it says of the token
+        return False
+    return answer.status == 401 or any(error.code == _EXPIRED for error in details_of(body))
 
 
 def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now: float) -> list[Verdict]:

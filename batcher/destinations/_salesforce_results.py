@@ -101,17 +101,17 @@ def _verdict(item: Item, result: Result) -> Verdict:
 
 def _refused_group(results: Sequence[Result]) -> Refused | Retry:
     """Return why nothing of a group was applied: members that were only rolled back are not to blame."""
-    blamed = {index: result.errors for index, result in enumerate(results) if not _only_rolled_back(result.errors)}
+    blamed = {index: result.errors for index, result in enumerate(results) if _is_to_blame(result)}
     later = passing([error for errors in blamed.values() for error in errors])
     if later is not None:
         return later
-    culprits = {index: errors for index, errors in blamed.items() if errors and passing(errors) is None}
+    culprits = {index: errors for index, errors in blamed.items() if passing(errors) is None}
     said = [error for result in results for error in result.errors]
     return Refused(tuple(dict.fromkeys(said)) or NO_REASON, culprits)
 
 
-def _only_rolled_back(errors: Sequence[ErrorDetail]) -> bool:
-    return bool(errors) and all(error.code == _ROLLED_BACK for error in errors)
+def _is_to_blame(result: Result) -> bool:
+    return any(error.code != _ROLLED_BACK for error in result.errors)
 
 
 def passing(errors: Sequence[ErrorDetail]) -> Retry | None:

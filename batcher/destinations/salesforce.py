@@ -44,10 +44,11 @@ _READY_LANES = 1024
 
 
 class Salesforce:
-    """Write records to Salesforce, up to 200 in one call.
+    """Write records to Salesforce by sObject Collections.
 
-    Create, update, upsert by an external id field, and delete; each of them also all or none. A call holds records of
-    one object, so it is one of the ten runs that Salesforce allows. There are no associations: set the lookup field.
+    Create, update, upsert by an external id field, and delete; each of them also all or none. A call carries up to 200
+    records, if ``AutoBatchPolicy(max_records=200)`` lets batches grow so far. They are of one object, so a call is one
+    of the ten runs that Salesforce allows. There are no associations: set the lookup field.
 
     Salesforce answers in the order of the request. A record gets its result if the answer has one for each record and
     contradicts neither itself nor the ids that were sent; else all records of the call are ``Unknown``. An upsert
@@ -64,12 +65,13 @@ class Salesforce:
     A token that Salesforce refuses as expired is replaced once, and the call is sent again.
 
     **Parents.** Writing a record locks the row of its parent for a moment, so that calls which are out at the same
-    time and hold records of one parent fail with ``UNABLE_TO_LOCK_ROW``. ``keep_together="AccountId"`` puts all
-    records of one account, among those of one object and one type of write, into one of a few lanes of which each has
-    one call out at a time. Calls of one lane never overlap, other parents share the lane, and its batches fill up
-    while they wait. More partitions send more at the same time, in emptier batches. With 1 no two calls of an object
-    and type overlap, whatever their records hold; with more, a record without that field (a delete has none) is
-    kept with no other, and the members of a group must be in one partition.
+    time and hold records of one parent fail with ``UNABLE_TO_LOCK_ROW``. With ``keep_together="AccountId"`` the
+    records of one account, of one object and type of write, share one of a few lanes, by a hash of the account. Such
+    a lane has one call out at a time, and its next batch fills up meanwhile: no two calls that are out hold records of
+    one parent, and a batch still holds records of many. More ``partitions`` send more at the same time, in emptier
+    batches. With 1, no two calls of an object and type overlap, whatever their records hold. With more, a record
+    without that field (a delete has none) is kept together with no other, and the members of a group must be in one
+    partition. Other objects and other types of write have lanes of their own, which may meet at a parent.
 
     :param instance_url: the org, ``"https://MyDomain.my.salesforce.com"``. Tokens are asked for there too, and if
         their answer names another instance, that one is used; so ``"https://login.salesforce.com"`` will do for

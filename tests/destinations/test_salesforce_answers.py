@@ -96,6 +96,7 @@ def test_each_record_gets_the_result_at_its_position(status: int, body: Any, wri
         ([good(2), good(1)], [U1, U2]),
         ([good(2), good(1)], [D1, D2]),
         ([good(1), good(7)], [U1, U2]),
+        ([good(1) | {"id": f"{sf_id(1, 15)}A"}, good(2)], [U1, U2]),
         ([bad("X", "m", 2), bad("X", "m", 1)], [U1, U2]),
         ([{"success": True, "errors": []}], [A]),
         ([{"success": True, "id": "", "errors": []}], [A]),
@@ -120,6 +121,18 @@ def test_p02_what_contradicts_itself_or_the_request_is_unknown(
 
     assert [type(each) for each in verdicts] == [Unknown] * len(writes)
     assert all(str(each.cause).startswith(f"HTTP {status}: ") for each in verdicts)
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_p02_a_success_under_the_status_of_a_refusal_is_unknown(status: int) -> None:
+    """
+    Status and result contradict each other; refusing all of them would be a guess.
+    """
+    for body in ([good(1), bad("X", "m", 2)], [good(1), good(2)]):
+        for all_or_none in (False, True):
+            verdicts = read(answer(status, body), [U1, U2], all_or_none)
+            assert [type(each) for each in verdicts] == [Unknown, Unknown]
+    assert read(answer(status, [bad("X"), bad("Y")]), [U1, U2]) == [no("X"), no("Y")]
 
 
 def test_a_list_of_no_results_is_none() -> None:
@@ -303,6 +316,8 @@ def test_an_answer_that_broke_off_may_have_been_a_success() -> None:
         (403, fault("INVALID_SESSION_ID"), True),
         (403, fault("REQUEST_LIMIT_EXCEEDED"), False),
         (400, b"<html>", False),
+        (401, [good(1)], False),
+        (403, [*fault("INVALID_SESSION_ID"), bad()], False),
         (500, fault("INVALID_SESSION_ID"), False),
         (200, fault("INVALID_SESSION_ID"), False),
     ],

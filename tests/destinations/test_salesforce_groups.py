@@ -29,13 +29,14 @@ def test_p05_a_group_names_its_culprits(status: int) -> None:
     """
     Members that were only rolled back are not blamed, nor those whose trouble passes, nor those without any reason.
     """
-    body = [bad(ROLLED_BACK, "r"), bad("INVALID_FIELD", "m", None, "n"), bad(LOCKED), {"success": False}]
+    rolled_back, culprit = ErrorDetail("r", ROLLED_BACK), ErrorDetail("m", "INVALID_FIELD", ["n"])
+    two = {"success": False, "errors": bad(ROLLED_BACK, "r")["errors"] + bad("INVALID_FIELD", "m", None, "n")["errors"]}
+    body = [bad(ROLLED_BACK, "r"), bad("INVALID_FIELD", "m", None, "n"), bad(LOCKED), {"success": False}, two]
     with pytest.raises(Refused) as caught:
-        read(answer(status, body), [A, B, C, A], all_or_none=True)
+        read(answer(status, body), [A, B, C, A, B], all_or_none=True)
 
-    culprit = ErrorDetail("m", "INVALID_FIELD", ["n"])
-    assert caught.value.named == {1: (culprit,)}
-    assert culprit in caught.value.errors
+    assert caught.value.named == {1: (culprit,), 4: (rolled_back, culprit)}
+    assert caught.value.errors == (rolled_back, culprit, ErrorDetail("m", LOCKED))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Salesforce: how access tokens are asked for, and what the answers mean."""
 
+import subprocess
+import sys
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -208,3 +210,16 @@ def test_p07_a_token_that_does_not_come_now(reply: Answer) -> None:
         token_of(reply, ORG)
 
     assert caught.value.applied == "no"
+
+
+def test_importing_the_destination_loads_neither_a_client_nor_what_signs() -> None:
+    """
+    httpx is loaded when a client is made, PyJWT and cryptography when a private key is given.
+    """
+    code = (
+        "import sys; from batcher.destinations import Salesforce; Salesforce('https://x', access_token='t'); "
+        "print(sorted({'httpx', 'jwt', 'cryptography'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert result.stdout.strip() == "[]"
