@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
 import attrs
 
 from batcher.destinations._json import check_json, encode
+from batcher.destinations._wire import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
-from batcher.writes import Association, Write, WriteType
+from batcher.writes import Write, WriteType
 
 Provider: TypeAlias = Literal["salesforce", "hubspot"] | None
 Mode: TypeAlias = Literal["synchronous", "asynchronous"]
@@ -78,24 +78,10 @@ def item_of(write: Write, provider: Provider) -> Item:
             raise InvalidRecord("associations are for provider='hubspot' only: leave them out")
         if write.type is WriteType.DELETE:
             raise InvalidRecord("a delete takes no associations: leave them out")
-        links = [_link(each) for each in write.associations]
+        links = [link_of(each) for each in write.associations]
         piece += b',"associations":' + encode(check_json({"links": links})["links"])
     record_id = None if write.type is WriteType.CREATE else record["id"]
     return Item(piece + b"}", record_id, bool(write.associations))
-
-
-def _link(association: Association) -> dict[str, Any]:
-    number = association.type_id
-    if not isinstance(association.to, str) or not association.to:
-        raise InvalidRecord("to of an association must be the id of a record, a non-empty string")
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise InvalidRecord(f"type_id of an association must be a whole number, not {type(number).__name__}")
-    if not isinstance(association.category, str) or not association.category:
-        raise InvalidRecord("category of an association must be a non-empty string")
-    return {
-        "to": {"id": association.to},
-        "types": [{"associationCategory": association.category, "associationTypeId": number}],
-    }
 
 
 def envelope_of(
@@ -128,20 +114,3 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise InvalidRecord(f"the header {key!r} is there twice, in other upper and lower case: keep one")
         checked[key.lower()] = value
     return checked
-
-
-def quoted(name: str, value: object) -> str:
-    """Return *value* as one segment of a path.
-
-    :raises TypeError: no string
-    :raises ValueError: no name that a path can hold
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    # Dots alone are no name in a path: clients and servers remove them (RFC 3986, section 5.2.4).
-    if value in ("", ".", ".."):
-        raise ValueError(f"{name} must be a name, not {value!r}")
-    try:
-        return quote(value, safe="")
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot carry: repair or remove it") from None

@@ -24,11 +24,11 @@ from batcher.destinations._ampersand_requests import (
     checked_headers,
     envelope_of,
     item_of,
-    quoted,
     request_of,
 )
 from batcher.destinations._http import Client, Secret, Sender, at_least_one, checked_base_url
 from batcher.destinations._protocol import Prepared
+from batcher.destinations._wire import quoted
 from batcher.errors import BatcherError, InvalidRecord
 from batcher.outcomes import Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
