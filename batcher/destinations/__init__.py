@@ -11,9 +11,10 @@ from batcher.destinations._protocol import Destination, Prepared
 
 if TYPE_CHECKING:
     from batcher.destinations.ampersand import Ampersand
+    from batcher.destinations.hubspot import HubSpot
     from batcher.destinations.sqlite import SQLite, Table
 
-__all__ = ["Ampersand", "Destination", "Prepared", "SQLite", "Table"]
+__all__ = ["Ampersand", "Destination", "HubSpot", "Prepared", "SQLite", "Table"]
 
 
 def __getattr__(name: str) -> object:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> object:
         from batcher.destinations.ampersand import Ampersand
 
         return Ampersand
+    if name == "HubSpot":
+        from batcher.destinations.hubspot import HubSpot
+
+        return HubSpot
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
