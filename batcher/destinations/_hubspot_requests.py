@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._json import check_json, encode
+from batcher.destinations._json import MAX_INTEGER, check_json, encode
 from batcher.destinations._wire import link_of, quoted
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
@@ -177,7 +177,7 @@ def _text(name: str, value: Any) -> str:
         raise InvalidRecord(
             ErrorDetail(f"field {name!r} holds a {shape}, and HubSpot takes text only: {way_out}", fields=(name,))
         )
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_INTEGER:
         value = int(value)  # as HubSpot writes it
     return encode(value).decode()
 
