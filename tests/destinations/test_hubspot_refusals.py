@@ -12,9 +12,10 @@ from tests.destinations.hubspot_helpers import NOW, TOKEN, answer, bad, create, 
 A, B, C = create({"email": "a@x"}), create({"email": "b@x"}), create({"email": "c@x"})
 U1, U2, U3 = update("1"), update("2"), update("3")
 SA, SB = upsert("A@x"), upsert("b@x")
+TWICE = "Duplicate IDs found in batch input: [2]. IDs must be unique"
 DUPLICATE = {
     "status": "error",
-    "message": "Duplicate IDs found in batch input: [2]. IDs must be unique",
+    "message": TWICE,
     "correlationId": "d1ace858",
     "context": {"ids": ["2"]},
     "category": "VALIDATION_ERROR",
@@ -33,7 +34,7 @@ LATER = datetime.fromtimestamp(NOW + 90, UTC)
         (400, {"message": "Property values were not valid", "category": "VALIDATION_ERROR", "errors": [INNER, INNER]},
          [ErrorDetail("Property values were not valid", "VALIDATION_ERROR"),
           *[ErrorDetail("Email address x is invalid", "INVALID_EMAIL", ["email"])] * 2]),
-        (400, DUPLICATE, [ErrorDetail(DUPLICATE["message"], "VALIDATION_ERROR")]),
+        (400, DUPLICATE, [ErrorDetail(TWICE, "VALIDATION_ERROR")]),
         (400, b"", [ErrorDetail("HubSpot gave no reason", "HTTP_400")]),
         (400, b"<html>", [ErrorDetail("HubSpot gave no reason", "HTTP_400")]),
         (400, [], [ErrorDetail("HubSpot gave no reason", "HTTP_400")]),
