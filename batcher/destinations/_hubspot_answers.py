@@ -29,13 +29,13 @@ from batcher.destinations._hubspot_batches import batch_verdicts, blame_of, deta
 from batcher.destinations._hubspot_requests import Item, Lane
 from batcher.destinations._wire import json_of, retry_after, whole_number
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict
-from batcher.writes import WriteType
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
 CARRIED_OUT = frozenset({200, 201, 204, 207})
 _SAME_FOR_EACH = frozenset({401, 402, 403, 404, 405, 410})
 _NOT_NOW = frozenset({408, 425})
 _LOCKED, _MOVING, _THROTTLED = 423, 477, 429
+_WITHOUT_CULPRIT = _SAME_FOR_EACH | _NOT_NOW | {_LOCKED, _MOVING, _THROTTLED}
 _LOCK_SECONDS = 2.0
 _NO_USE = frozenset({522, 525, 526})
 _AWAY = frozenset({502, 503, 504, 521, 523, 524})
@@ -61,8 +61,8 @@ def verdicts_of(answer: Answer, items: Sequence[Item], lane: Lane, *, now: float
         return _by_status(answer, body, items, lane, all_or_none)
     if answer.flaw is not None:
         raise Retry(f"HTTP {answer.status}: {answer.flaw}", applied="maybe")
-    if lane.type is WriteType.DELETE and not answer.body.strip():
-        body = {}
+    if not answer.body.strip():
+        body = {}  # which is all that an archive answers
     if not isinstance(body, dict):
         return [Unknown(f"HTTP {answer.status} without a JSON object")] * len(items)
     return batch_verdicts(answer.status, body, items, lane, all_or_none)
@@ -87,6 +87,11 @@ def check_passing(answer: Answer, body: Any, now: float) -> None:
         raise Retry(words, after, pause_lane=status in _AWAY, applied="maybe")
 
 
+def may_have_culprits(status: int) -> bool:
+    """Return whether a refusal may be the fault of some of the inputs, and others be fine without them."""
+    return 400 <= status < 500 and status not in _WITHOUT_CULPRIT
+
+
 def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all_or_none: bool) -> list[Verdict]:
     status, count = answer.status, len(items)
     code = f"HTTP_{status}"
@@ -95,12 +100,12 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all
     if status in _MOVED:
         moved = ErrorDetail("the API has moved: check base_url; redirects are not followed", code)
         return refused_alike((moved,), count, all_or_none)
-    if not 400 <= status < 500:
-        return [Unknown(f"HTTP {status}")] * count
     errors = details_of(body, code)
     if status in _SAME_FOR_EACH:
         return refused_alike(errors, count, all_or_none)
-    raise Refused(errors, _culprits(body, items, lane, all_or_none))
+    if may_have_culprits(status):
+        raise Refused(errors, _culprits(body, items, lane, all_or_none))
+    return [Unknown(f"HTTP {status}")] * count
 
 
 def refused_alike(errors: tuple[ErrorDetail, ...], count: int, all_or_none: bool) -> list[Verdict]:

@@ -58,7 +58,7 @@ def batch_verdicts(
         and not (traced and any(result.trace for result in spare))
     )
     if complete:
-        known |= left_over(spare, items, rest, lane)
+        known |= left_over(spare, items, rest)
     return [
         _verdict(status, item, lane, known.get(index), blame.named.get(index), complete)
         for index, item in enumerate(items)

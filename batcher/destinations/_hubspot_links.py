@@ -51,6 +51,12 @@ class LinkCall:
         """What to send."""
         return b"".join((INPUTS, b",".join(wish.piece for wish in self.wishes), b"]}"))
 
+    def halves(self) -> list[LinkCall]:
+        """Return two calls in its place, or none if it is too small for two."""
+        middle = len(self.wishes) // 2
+        parts = (self.wishes[:middle], self.wishes[middle:])
+        return [LinkCall(self.path, part) for part in parts] if middle else []
+
 
 def wishes_of(items: Sequence[Item], verdicts: Sequence[Verdict]) -> list[Wish]:
     """Return the associations of the records that were written and whose ids are known."""

@@ -77,13 +77,13 @@ def claims_of(results: Sequence[Result], items: Sequence[Item], lane: Lane, trac
     return claims
 
 
-def left_over(results: Sequence[Result], items: Sequence[Item], rest: Sequence[int], lane: Lane) -> dict[int, Result]:
+def left_over(results: Sequence[Result], items: Sequence[Item], rest: Sequence[int]) -> dict[int, Result]:
     """Return position in the call to the result of that record, for records that no result names.
 
     :param results: those of these records, one of each, in any order
     :param rest: positions of the records that no result names
     """
-    echoes = Echoes([_sent(items[index], lane) for index in rest])
+    echoes = Echoes([json.loads(items[index].piece)["properties"] for index in rest])
     claims: dict[int, list[Result]] = {}
     for result in results:
         owner = echoes.owner(result.properties)
@@ -95,8 +95,3 @@ def left_over(results: Sequence[Result], items: Sequence[Item], rest: Sequence[i
         taken = {result.record_id for result in found.values()}
         (found[last],) = (result for result in results if result.record_id not in taken)
     return found
-
-
-def _sent(item: Item, lane: Lane) -> dict[str, Any]:
-    properties: dict[str, Any] = json.loads(item.piece)["properties"]
-    return properties if lane.by is None else {**properties, lane.by: item.key}

@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 import anyio
 
 from batcher.destinations._http import Answer, Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._hubspot_answers import refused_alike, verdicts_of
+from batcher.destinations._hubspot_answers import may_have_culprits, refused_alike, verdicts_of
 from batcher.destinations._hubspot_links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations._hubspot_requests import (
     CALL_BYTES,
@@ -38,6 +38,9 @@ __all__ = ["HubSpot"]
 
 _MAX_RECORDS = max(verb.max_records for verb in VERBS.values())
 _UNAUTHORIZED = 401
+# Extra calls for associations that a batch may cost while the ones that HubSpot refuses are looked for; 50 as in
+# RetryPolicy.
+_SEARCH_CALLS = 50
 
 
 class HubSpot:
@@ -47,11 +50,13 @@ class HubSpot:
     refused. Creates, updates, upserts and deletes (which archive) travel in batches of 100. An id is given to a record
     only if the answer says for certain that it is its own; HubSpot answers in random order. A created record gets
     ``Written(record_id=None)`` where it was certainly written and only its id is in doubt, as with two records alike.
-    What HubSpot drops without a word is ``Unknown``.
+    What HubSpot drops without a word is ``Unknown``. Of a delete it only tells that the record is not there any more, and
+    not whether it ever was.
 
     Creates and upserts can be all or none; updates and deletes cannot. An upsert matches on a unique property, or on
     ``email`` for contacts. Associations go along with a create. For an update or an upsert they are made by a second
-    call after the write, need ``Association(object=...)``, and are reported in ``Written.warnings`` if they fail.
+    call after the write, need ``Association(object=...)``, and are reported in ``Written.warnings`` if they fail. One
+    that HubSpot refuses is looked for by halving, so that the others are made.
 
     Give ``token``, or ``client_id``, ``client_secret`` and ``refresh_token``.
 
@@ -166,20 +171,26 @@ class HubSpot:
         wishes = wishes_of(items, verdicts)
         calls = link_calls(lane.object, wishes, self._paths, self._max_request_bytes)
         failures: list[tuple[Wish, str]] = []
+        budget = _SEARCH_CALLS
         with anyio.move_on_after(self._links_timeout):
             while calls:
-                failures += await self._link_some(calls[0])
-                del calls[0]
+                failed, halves = await self._link_some(calls[0], search=budget > 0)
+                failures += failed
+                calls[:1] = halves
+                budget -= len(halves)
         failures += [(wish, "there was no answer in time") for call in calls for wish in call.wishes]
         return warned(unlinked(items, verdicts), failures)
 
-    async def _link_some(self, call: LinkCall) -> list[tuple[Wish, str]]:
+    async def _link_some(self, call: LinkCall, *, search: bool) -> tuple[list[tuple[Wish, str]], list[LinkCall]]:
+        """Make one call for associations; return what failed, and calls to be made in its place."""
         # The records are written: nothing that happens here may cost them their outcome.
         try:
-            return failures_of(await self._post(call.path, call.body), call)
+            answer = await self._post(call.path, call.body)
         except Exception as error:
             words = str(error) if isinstance(error, (Retry, Refused)) else type(error).__name__
-            return [(wish, words) for wish in call.wishes]
+            return [(wish, words) for wish in call.wishes], []
+        halves = call.halves() if search and may_have_culprits(answer.status) else []
+        return ([], halves) if halves else (failures_of(answer, call), [])
 
     async def _post(self, path: str, body: bytes) -> Answer:
         """Make one call; once more if the access token was refused, which is then replaced.

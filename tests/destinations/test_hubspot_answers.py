@@ -62,6 +62,7 @@ def echoed(result: dict[str, Any], trace: Any) -> dict[str, Any]:
         ([LIKE, A], done([good("9"), RA]), [W, W]),
         ([A, B], done([good("9"), RA]), [WA, Written("9", good("9"))]),
         ([A, B, C], done([good("7"), RA, good("8")]), [WA, W, W]),
+        ([A, B], done([good("2", {"email": "a@x"}), RA]), [W, W]),
         # Updates, by id.
         ([U1, U2, U3], done([R3, R1, R2]), [Written("1", R1), Written("2", R2), Written("3", R3)]),
         ([U1, U2, U3], done([R3, R1], [GONE]), [Written("1", R1), GONE_TOO, Written("3", R3)]),
@@ -101,11 +102,15 @@ def test_each_record_gets_its_own(status: int, writes: Any, body: Any, verdicts:
         ([A, B], done([echoed(RB, "1")]), [Unknown, Written]),
         ([U1, U2], done([R1]), [Written, Unknown]),
         ([U1, U2], done([]), [Unknown, Unknown]),
+        ([U1, U2], done([echoed(R1, "0")]), [Written, Unknown]),
+        ([SA, SB], done([good("1", {"email": "A@X "})]), [Written, Unknown]),
         ([SA, SB], done([RB]), [Unknown, Written]),
         # Too many, of others, or twice and different.
         ([A, B], done([RA, RB, RC]), [Unknown, Unknown]),
         ([A, B], done([RA, echoed(RB, "7")]), [Unknown, Unknown]),
         ([A, B], done([echoed(RA, "0"), echoed(RB, "0")]), [Unknown, Unknown]),
+        ([A, B], done([echoed(RA, ["0", "1"]), RB]), [Unknown, Unknown]),
+        ([A, B], done([RA, good("1", {"email": "z"}), RB, RC]), [Unknown, Unknown]),
         ([A, B], done([RA, good("1", {"email": "b@x"})]), [Unknown, Unknown]),
         ([U1, U2], done([R1, good("1", {"n": "2"}), R2]), [Unknown, Written]),
         ([U1, U2], done([R1, R2, R3]), [Written, Written]),
@@ -118,6 +123,7 @@ def test_each_record_gets_its_own(status: int, writes: Any, body: Any, verdicts:
         # Errors of nobody: the counts prove nothing then.
         ([A, B], done([RA], [bad()]), [Unknown, Unknown]),
         ([A, B], done([RA], [traced(7)]), [Unknown, Unknown]),
+        ([A, B], done([RA, RB], [traced(7)]), [Unknown, Unknown]),
         ([A, B], done([RA, RB], [None]), [Unknown, Unknown]),
         ([A, B], done([RA], [traced(1), bad()]), [Unknown, Rejected]),
         ([A, B], done([RB], [bad(objectWriteTraceId=[0])]), [Unknown, Unknown]),
@@ -210,9 +216,9 @@ def test_several_errors_of_one_record_are_all_told() -> None:
     """
     None of them hides another.
     """
-    (verdict, _) = read(answer(207, done([RB], [traced(0), traced(0, message="b", category="X")])), [A, B])
+    verdicts = read(answer(207, done([RB], [traced(0), traced(0, message="b", category="X")])), [A, B])
 
-    assert verdict == Rejected([ErrorDetail("taken", "CONFLICT"), ErrorDetail("b", "X")])
+    assert verdicts == [Rejected([ErrorDetail("taken", "CONFLICT"), ErrorDetail("b", "X")]), WB]
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 207])

@@ -263,6 +263,43 @@ async def test_associations_of_an_upsert_start_at_the_id_that_came_back(service:
     assert written.warnings == ()
 
 
+@pytest.mark.parametrize(("status", "calls", "warned"), [(400, 1 + 1 + 8, 2), (403, 1 + 1, 8), (500, 1 + 1, 8)])
+async def test_p04_a_bad_association_costs_nobody_else_theirs(
+    service: Service, status: int, calls: int, warned: int
+) -> None:
+    """
+    HubSpot refuses the second call as a whole: the association that it minds is found by halving, unless each would
+    meet the same.
+    """
+
+    def picky(inputs: Any) -> tuple[int, Any]:
+        if {"5", "6"} & {each["from"]["id"] for each in inputs}:
+            return status, bad("no such company", "VALIDATION_ERROR")
+        return 201, done([{}] * len(inputs))
+
+    service.says(200, done([good(str(n)) for n in range(8)]))
+    service.script += [picky] * 20
+    async with service.writer() as crm:
+        outcomes = await crm.submit_all([update(str(n), associations=[FAR]) for n in range(8)])
+
+    told = [each.record_id for each in outcomes if isinstance(each, Written) and each.warnings]
+    assert told == (["5", "6"] if warned == 2 else [str(n) for n in range(8)])
+    assert len(service.calls) == calls
+
+
+async def test_the_search_for_bad_associations_has_a_budget(service: Service) -> None:
+    """
+    If all are bad, it ends after 50 calls, and everybody is told.
+    """
+    service.says(200, done([good(str(n)) for n in range(100)]))
+    service.script += [lambda inputs: (400, bad("no", "VALIDATION_ERROR"))] * 200
+    async with service.writer() as crm:
+        outcomes = await crm.submit_all([update(str(n), associations=[FAR]) for n in range(100)])
+
+    assert all(isinstance(each, Written) and len(each.warnings) == 1 for each in outcomes)
+    assert len(service.calls) == 1 + 1 + 50
+
+
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
