@@ -122,6 +122,7 @@ def test_associations_that_were_made_are_not_mentioned(reply: Answer) -> None:
         (answer(207, done([made("2")], [bad("of whom?", None)])), {"1": SILENT}),
         (answer(207, done([], [bad("a", "A", fromObjectId=["1"]), bad("b", "B")])), {"1": "a (A)", "2": SILENT}),
         (answer(207, done([made("2", "8")], ["text"])), {"1": SILENT, "2": SILENT}),
+        (answer(207, {"results": [made("2"), {}], "errors": [bad("m", "X")]}), {"1": "X"}),
         (answer(200, done([made("2")])), {"1": SILENT}),
         (answer(200, done([made("2"), "text"], None, numErrors=1)), {"1": SILENT}),
         (answer(200, done(None)), {"1": SILENT, "2": SILENT}),
