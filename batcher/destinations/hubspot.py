@@ -50,8 +50,8 @@ class HubSpot:
     refused. Creates, updates, upserts and deletes (which archive) travel in batches of 100. An id is given to a record
     only if the answer says for certain that it is its own; HubSpot answers in random order. A created record gets
     ``Written(record_id=None)`` where it was certainly written and only its id is in doubt, as with two records alike.
-    What HubSpot drops without a word is ``Unknown``. A delete is ``Written`` also where there was no such record: HubSpot
-    does not tell.
+    What HubSpot drops without a word is ``Unknown``. A delete is ``Written`` also where there was no such record:
+    HubSpot does not tell.
 
     Creates and upserts can be all or none; updates and deletes cannot. An upsert matches on a unique property, or on
     ``email`` for contacts. Associations go along with a create. For an update or an upsert they are made by a second
