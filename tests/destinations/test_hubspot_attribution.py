@@ -11,7 +11,9 @@ from tests.destinations.hubspot_helpers import answer, bad, create, done, good, 
 
 # Few values and few fields, so that records are often alike, or contain each other, or become alike in HubSpot.
 VALUES = st.sampled_from(["a@x", "A@X ", "", None, True, 1, "1.0", "+1 5", "15"])
-RECORDS = st.dictionaries(st.sampled_from(["name", "n"]), VALUES, min_size=1)
+RECORDS = st.dictionaries(st.sampled_from(["name", "n"]), VALUES, min_size=1) | st.fixed_dictionaries(
+    {"n": st.sampled_from(["1", "1.0", "15", "+1 5"])}
+)
 KEYS = st.lists(
     st.sampled_from(["a@x", "B@x", "c@X ", "d@x", "e@x"]), unique_by=lambda key: key.strip().lower(), min_size=1
 )
@@ -59,6 +61,11 @@ def written_and_answered(draw: Any) -> tuple[list[Write], list[str], list[bool],
             results.append(good(record_id, echo_of({n: t.lower() for n, t in sent.items()}, rough), **trace))
         else:
             errors.append(bad(**name))
+    if not rough and draw(st.booleans()):
+        # HubSpot leaves out some of them. Not both: then nothing could tell whose they are, not even all together.
+        for result in results:
+            lost = draw(st.sets(st.sampled_from(sorted(result["properties"]))))
+            result["properties"] = {name: text for name, text in result["properties"].items() if name not in lost}
     return writes, ids, fates, results, errors, group
 
 
@@ -107,11 +114,11 @@ def test_p02_a_faithful_answer_tells_every_fate(data: st.DataObject) -> None:
         return  # then the whole call is refused
     body = done(data.draw(st.permutations(results)), data.draw(st.permutations(errors)))
 
-    unlike = writes[0].type != "create" or len(writes) == 1 or all("objectWriteTraceId" in each for each in results)
+    named = writes[0].type == "update" or len(writes) == 1 or all("objectWriteTraceId" in each for each in results)
 
     for verdict, record_id, fate in zip(meant(answer(207, body), writes), ids, fates, strict=True):
         assert isinstance(verdict, Written if fate else Rejected)
-        if isinstance(verdict, Written) and unlike:
+        if isinstance(verdict, Written) and named:
             assert verdict.record_id == record_id
 
 
