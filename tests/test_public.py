@@ -68,7 +68,7 @@ def test_every_public_name_is_documented(name):
 
 def test_destinations_are_found_where_the_design_says():
     """Lazily, and with a clear error for others."""
-    assert {"Ampersand", "Destination", "Prepared", "SQLite", "Salesforce", "Table"} == set(
+    assert {"Ampersand", "Destination", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"} == set(
         batcher.destinations.__all__
     )
     assert batcher.destinations.SQLite.__name__ == "SQLite"
