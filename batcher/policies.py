@@ -151,11 +151,13 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class LaneRules:
-    """What a destination allows in one call of one lane."""
+    """What a destination allows one lane, whatever the policies of the batcher say."""
 
     max_records: float = _count(inf, endless=True)
     """Records that one call may carry."""
     max_bytes: float = _count(inf, endless=True)
     """Encoded bytes that one call may carry."""
+    max_in_flight: float = _count(inf, endless=True)
+    """Calls that may be out at the same time. With 1 no two calls of the lane overlap."""
     all_or_none: bool = True
     """Whether the destination can apply a call as a whole or not at all."""

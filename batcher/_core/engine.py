@@ -73,7 +73,6 @@ class Engine:
         self._lanes = house.lanes
         self._admission = house.admission
         self._max_lane_pending = limits.lane_records
-        self._max_lane_in_flight = limits.max_lane_in_flight
 
     # In
 
@@ -103,7 +102,7 @@ class Engine:
         queue.append(entry)
         count = len(queue)
         if count >= lane.max_records and count - lane.dead >= lane.max_records:
-            if lane in self.house.ring or lane.in_flight >= self._max_lane_in_flight:
+            if lane in self.house.ring or lane.in_flight >= lane.max_in_flight:
                 return NOTHING  # the end of a call will send it
             self._collect(now)  # what is due already is served before new input
             self.house.attend(lane, now)
@@ -216,7 +215,7 @@ class Engine:
             lane, _ = ring.popitem(last=False)
             if house.closing and lane.paused_until > house.closes_at:
                 self._give_up(lane, now)
-            elif lane.in_flight >= limits.max_lane_in_flight:
+            elif lane.in_flight >= lane.max_in_flight:
                 house.filling[lane] = None  # the end of a call brings it back
             elif self._may_send(lane, now):
                 batches.append(self._cut(lane, now))

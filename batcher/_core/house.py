@@ -29,6 +29,7 @@ class House:
 
     def __init__(self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]) -> None:
         self._auto_batch = auto_batch
+        self._limits = limits
         self._rules_of = rules_of
         self.lanes: dict[Hashable, Lane] = {}
         self.ring: OrderedDict[Lane, None] = OrderedDict()  # lanes that may have something to send, in turn
@@ -50,7 +51,8 @@ class House:
     def open_lane(self, key: Hashable) -> Lane:
         """Make the lane of *key*."""
         policy = self._auto_batch
-        lane = Lane(key, self._rules_of(key), policy.max_records, policy.max_bytes, policy.max_delay)
+        rules = self._rules_of(key)
+        lane = Lane(key, rules, policy.max_records, policy.max_bytes, policy.max_delay, self._limits.max_lane_in_flight)
         self.lanes[key] = lane
         return lane
 

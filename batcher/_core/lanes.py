@@ -33,6 +33,7 @@ class Lane:
         "key",
         "max_bytes",
         "max_delay",
+        "max_in_flight",
         "max_records",
         "parked",
         "paused_until",
@@ -42,12 +43,21 @@ class Lane:
         "size",
     )
 
-    def __init__(self, key: Hashable, rules: LaneRules, max_records: int, max_bytes: int, max_delay: float) -> None:
+    def __init__(
+        self,
+        key: Hashable,
+        rules: LaneRules,
+        max_records: int,
+        max_bytes: int,
+        max_delay: float,
+        max_in_flight: float = inf,
+    ) -> None:
         self.key = key
         self.all_or_none = rules.all_or_none
         self.max_records = min(max_records, rules.max_records)
         self.max_bytes = min(max_bytes, rules.max_bytes)
         self.max_delay = max_delay
+        self.max_in_flight = min(max_in_flight, rules.max_in_flight)
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0
         self.parked = 0  # records of it that wait outside, behind an identity

@@ -40,7 +40,7 @@ LIMITS = (
         max_lane_in_flight=9,
     ),
 )
-RULES = {"notes": LaneRules(max_records=2, max_bytes=8, all_or_none=False)}
+RULES = {"notes": LaneRules(max_records=2, max_bytes=8, max_in_flight=1, all_or_none=False)}
 UNHURRIED = 10_000.0
 
 
@@ -256,7 +256,11 @@ class Model:
     def _check_limits(self) -> None:
         assert len(self.in_flight) <= self.limits.max_in_flight
         lanes = Counter(batch.lane.key for batch in self.in_flight)
-        assert max(lanes.values(), default=0) <= self.limits.max_lane_in_flight
+        for key, calls in lanes.items():
+            assert calls <= self._max_calls(key)
+
+    def _max_calls(self, key: Hashable) -> float:
+        return min(self.limits.max_lane_in_flight, rules_of(key).max_in_flight)
 
     # Laws of an answer
 
@@ -335,7 +339,7 @@ class Model:
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)
-        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] == self.limits.max_lane_in_flight:
+        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] == self._max_calls(lane.key):
             return
         buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
         if self.paused_until.get(lane.key, -inf) > self.now:
