@@ -166,7 +166,7 @@ class Engine:
             return Verb.WAIT
         admission.hold(unit.lane, count, unit.size)
         self.house.accept(unit, now)
-        return Verb.DISPATCH if self.house.ring else Verb.CLOCK
+        return Verb.DISPATCH if self.house.ring or self.house.pacing.awake else Verb.CLOCK
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""

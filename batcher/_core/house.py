@@ -65,7 +65,10 @@ class House:
 
     def attend(self, lane: Lane, now: float) -> None:
         """Put *lane* in the ring if it has something due, else note when to look again."""
-        if lane in self.ring or lane.held_by is not None:
+        if lane in self.ring:
+            return
+        if lane.held_by is not None:
+            self.pacing.look_at(lane.held_by, now)  # it may have less to send than before
             return
         at = lane.due_at()
         self.filling.pop(lane, None)
@@ -98,7 +101,7 @@ class House:
 
     def press(self, now: float) -> None:
         """Make every half-filled batch due, because others wait for the places that it holds."""
-        for lane in list(self.filling):
+        for lane in [*self.filling, *self.ring, *self.pacing.held()]:
             lane.force(FlushReason.PRESSURE)
             self.attend(lane, now)
 

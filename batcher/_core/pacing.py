@@ -51,14 +51,14 @@ class Meter:
         """Return the first time at which a call with that many records keeps the quota; *now* if it does."""
         self._expire(now)
         calls_left, records_left = self._max_calls - self._calls, self._max_records - self._records
-        if calls_left >= 1 and records_left >= records:
-            return now
-        for _, ended_at, calls, carried in self._slots:
+        free_at = now
+        slots = iter(self._slots)  # an empty window has room, for no call carries more than the quota allows
+        while calls_left < 1 or records_left < records:
+            _, ended_at, calls, carried = next(slots)
             calls_left += calls
             records_left += carried
-            if calls_left >= 1 and records_left >= records:
-                return ended_at + self.per
-        raise AssertionError("a lane's calls carry no more records than its quotas allow")
+            free_at = ended_at + self.per
+        return free_at
 
     def note(self, records: int, now: float) -> None:
         """Count a call that leaves now."""
@@ -90,7 +90,7 @@ class Pacing:
         self._quotas = quotas
         self._deadlines = deadlines
         self._meters: dict[Hashable, Meter] = {}
-        self._awake: dict[Meter, None] = {}  # those that may have room for a lane that they hold
+        self.awake: dict[Meter, None] = {}  # those that may have room for a lane that they hold
 
     def __len__(self) -> int:
         """Return how many meters there are."""
@@ -120,7 +120,7 @@ class Pacing:
     def look_at(self, meter: Meter, now: float) -> None:
         """See what has become possible: to let a held lane go, or to forget the meter."""
         if meter.waiting:
-            self._awake[meter] = None
+            self.awake[meter] = None
         elif not meter.lanes:
             if meter.empty_at() > now:  # a new lane of its group would have to keep what is left of the quota
                 self._deadlines.schedule(meter, meter.empty_at())
@@ -153,8 +153,8 @@ class Pacing:
 
     def release(self, now: float, closes_at: float) -> Lane | None:
         """Let go of the lane whose turn it is, if its meter has room; or if that will not be before *closes_at*."""
-        while self._awake:
-            meter = next(iter(self._awake))
+        while self.awake:
+            meter = next(iter(self.awake))
             if meter.waiting:
                 lane = next(iter(meter.waiting))
                 free_at = meter.free_at(lane.next_records(now), now)
@@ -162,7 +162,7 @@ class Pacing:
                     self.unhold(lane)
                     return lane
                 self._deadlines.schedule(meter, free_at)
-            del self._awake[meter]
+            del self.awake[meter]
         return None
 
     def held(self) -> Iterator[Lane]:

@@ -370,11 +370,11 @@ class Model:
         if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] == self._max_calls(lane.key):
             return
         buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
-        if buffered and self._is_held(lane):
-            assert self.armed_at <= self.now + 60, "nobody looks when the quota has room again"
-            return
         if self.paused_until.get(lane.key, -inf) > self.now:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
+            return
+        if buffered and self._is_held(lane):
+            assert self.armed_at <= self.now + 60, "nobody looks when the quota has room again"
             return
         assert not buffered or self.closes_at == inf, "nothing lingers in a closing batcher"
         assert len(buffered) < max_records(lane.key)

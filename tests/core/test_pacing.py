@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from batcher._core.engine import Engine
+from batcher._core.engine import Engine, Verb
 from batcher._core.pacing import Meter
 from batcher.outcomes import NotWritten, Retry
 from batcher.policies import Quota
@@ -251,3 +251,51 @@ def test_a_group_is_metered_whole(group):
         submit(engine, *members, now=1.0)
     assert send(engine, 1.0) == []
     assert send(engine, 10.0) == [[0, 1, 2]]
+
+
+def test_a_held_lane_that_has_less_to_send_than_before_goes_as_soon_as_that_fits():
+    """A withdrawn record frees those that it was to travel with."""
+    engine = paced(Quota(per=10, records=4))
+    submit(engine, *numbered(3))
+    assert send(engine) == [[0, 1, 2]]
+    one, two, _ = submit(engine, record("a"), record("b"), record("c"), now=1.0)
+    assert send(engine, 1.0) == []
+    assert engine.withdraw(one, 2.0) and engine.withdraw(two, 2.0)
+    assert send(engine, 2.0) == [["c"]]
+
+
+def test_a_small_group_goes_in_front_of_held_records_if_it_fits():
+    """What is held holds up nothing that the quota has room for in the same lane."""
+    engine = paced(Quota(per=10, records=4))
+    submit(engine, *numbered(3))
+    assert send(engine) == [[0, 1, 2]]
+    submit(engine, record("a"), record("b"), now=1.0)
+    assert send(engine, 1.0) == []
+    _, verb = engine.submit_group([record("c")], "contacts", 1.0)
+    assert verb is Verb.DISPATCH
+    assert send(engine, 1.0) == [["c"]]
+
+
+def test_what_is_held_when_the_house_fills_up_is_due_once_it_may_go():
+    """Others wait for the places that it holds, so it does not wait for company again (B11)."""
+    engine = paced(Quota(per=10, records=4), max_delay=50.0, max_pending_records=6, max_lane_records=6)
+    submit(engine, *numbered(3))
+    assert send(engine) == [[0, 1, 2]]
+    submit(engine, *numbered(3), now=1.0)
+    assert send(engine, 1.0) == []
+    assert engine.submit(record("late"), "deals", 2.0) is Verb.WAIT
+    engine.poll(2.0)
+    assert engine.house.under_pressure
+    assert send(engine, 10.0) == [[0, 1, 2]]
+
+
+def test_a_small_call_does_not_overtake_a_large_one_that_is_held():
+    """Or a lane with full batches would wait for ever beside lanes with small ones."""
+    engine = paced(Quota(per=10, records=4))
+    submit(engine, *numbered(3), key="a")
+    assert send(engine) == [[0, 1, 2]]
+    submit(engine, *numbered(3), key="b", now=1.0)
+    assert send(engine, 1.0) == []
+    submit(engine, record("small"), key="c", now=2.0)
+    assert send(engine, 2.0) == []
+    assert send(engine, 10.0) == [[0, 1, 2], ["small"]]
