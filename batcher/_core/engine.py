@@ -103,7 +103,7 @@ class Engine:
         queue.append(entry)
         count = len(queue)
         if count >= lane.max_records and count - lane.dead >= lane.max_records:
-            if lane in self.house.ring or lane.in_flight >= lane.max_in_flight or lane.held_by is not None:
+            if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
                 return NOTHING  # the end of a call will send it, or the end of a window
             self._collect(now)  # what is due already is served before new input
             self.house.attend(lane, now)
@@ -218,7 +218,7 @@ class Engine:
             lane = released or house.ring.popitem(last=False)[0]
             if house.closing and lane.paused_until > house.closes_at:
                 self._give_up(lane, now, "its lane is paused")
-            elif lane.in_flight >= lane.max_in_flight:
+            elif lane.in_flight >= lane.allowance.limit:
                 house.filling[lane] = None  # the end of a call brings it back
             elif self._may_send(lane, now) and self._keeps_quotas(lane, now, released=released is not None):
                 batches.append(self._cut(lane, now))
@@ -248,6 +248,7 @@ class Engine:
         batch.dispatched_at = now
         note(lane, len(batch.entries), now)
         lane.in_flight += 1
+        batch.changes = lane.allowance.note_sent(lane.in_flight)
         self.house.in_flight[batch] = None
         return batch
 
@@ -304,15 +305,18 @@ class Engine:
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
         self._part_late(batch, now)
+        congested = True  # a call that was given up on
         try:
             if batch.entries:
-                self._settling.settle(batch, answer, now, jitter)
+                congested = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
                 if unit.state is State.IN_FLIGHT:
                     house.settle(unit, [Unknown(error)] * len(unit.members), now)
             raise
+        finally:
+            batch.lane.allowance.note_answer(batch.changes, congested=congested)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
 

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
+from batcher._core.concurrency import Allowance
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
 from batcher._core.states import State, advance
@@ -32,13 +33,13 @@ class Lane:
         "_forced_by",
         "_hastened",
         "all_or_none",
+        "allowance",
         "dead",
         "held_by",
         "in_flight",
         "key",
         "max_bytes",
         "max_delay",
-        "max_in_flight",
         "max_records",
         "meters",
         "parked",
@@ -63,7 +64,7 @@ class Lane:
         self.max_records = min(max_records, rules.max_records)
         self.max_bytes = min(max_bytes, rules.max_bytes)
         self.max_delay = max_delay
-        self.max_in_flight = min(max_in_flight, rules.max_in_flight)
+        self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0
         self.parked = 0  # records of it that wait outside, behind an identity

@@ -367,7 +367,7 @@ class Model:
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)
-        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] == self._max_calls(lane.key):
+        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] >= lane.allowance.limit:
             return
         buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
         if self.paused_until.get(lane.key, -inf) > self.now:
