@@ -166,12 +166,19 @@ class RetryPolicy:
     backoff_cap: float = attrs.field(default=20.0, converter=_backoff_cap)
     """Upper end of every backoff, in seconds. 20 as in the standard mode of the AWS SDKs."""
     on_unknown: Literal["raise", "retry"] = attrs.field(default="raise")
-    """A record that may have been applied: tell the caller, or send it again and risk a duplicate."""
+    """A record that may have been applied: tell the caller, or send it again and risk a duplicate.
+
+    Where a destination knows that a second time does no harm, as with updates, upserts and deletes, it is sent again.
+    """
     isolation_calls: int = _count(50)
     """Extra calls one refused batch may cost while the culprits are looked for.
 
     One culprit among 100 costs at most 14 calls by halving, three cost about 40.
     """
+
+    def sends_again(self, *, idempotent: bool) -> bool:
+        """Return whether a record that may have been applied is sent again."""
+        return idempotent or self.on_unknown == "retry"
 
     @on_unknown.validator
     def _check_on_unknown(self, _: object, value: str) -> None:
@@ -238,3 +245,6 @@ class LaneRules:
     """Calls that may be out at the same time. With 1 no two calls of the lane overlap."""
     all_or_none: bool = True
     """Whether the destination can apply a call as a whole or not at all."""
+    idempotent: bool = False
+    """Whether a write that may have been applied can be sent again without harm, as an update can and a create cannot.
+    It is, then, whatever ``RetryPolicy(on_unknown=...)`` says."""

@@ -324,9 +324,10 @@ class Engine:
         """Settle the records of a call that takes too long, and return whether that is allowed.
 
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
-        still out. Under ``on_unknown="retry"`` its records wait for that, too, or they would be out twice.
+        still out. Records that will be sent again wait for that, too, or they would be out twice.
         """
-        if batch not in self.house.in_flight or not batch.entries or self._retry.on_unknown == "retry":
+        again = self._retry.sends_again(idempotent=batch.lane.idempotent)
+        if batch not in self.house.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
         batch.parting = list(self.house.settle_here(batch.lane, batch.entries, fates, batch.size, now))

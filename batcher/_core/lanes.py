@@ -36,6 +36,7 @@ class Lane:
         "allowance",
         "dead",
         "held_by",
+        "idempotent",
         "in_flight",
         "key",
         "max_bytes",
@@ -61,6 +62,7 @@ class Lane:
     ) -> None:
         self.key = key
         self.all_or_none = rules.all_or_none
+        self.idempotent = rules.idempotent
         self.max_records = min(max_records, rules.max_records)
         self.max_bytes = min(max_bytes, rules.max_bytes)
         self.max_delay = max_delay

@@ -108,8 +108,8 @@ class Settling:
             at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
             if retry.pause_lane:
                 house.pause(unit.lane, at)
-            doubtful = retry.applied == "maybe" and policy.on_unknown == "raise"
-            if doubtful or not may_try_again(policy, unit, at, house.closes_at):
+            too_doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+            if too_doubtful or not may_try_again(policy, unit, at, house.closes_at):
                 self._settle(unit.members, [given_up(member, retry) for member in unit.members], now)
                 continue
             for member in unit.members:

@@ -47,7 +47,10 @@ LIMITS = (
         quotas=[Quota(per=10, calls=3), Quota(per=4, records=4, by=str), Quota(per=60, calls=12, by=len)],
     ),
 )
-RULES = {"notes": LaneRules(max_records=2, max_bytes=8, max_in_flight=1, all_or_none=False)}
+RULES = {
+    "notes": LaneRules(max_records=2, max_bytes=8, max_in_flight=1, all_or_none=False),
+    "deals": LaneRules(idempotent=True),
+}
 UNHURRIED = 10_000.0
 
 
@@ -168,7 +171,7 @@ class Model:
         """A call takes too long: its records are unknown, unless they may go again once it has ended."""
         entries = batch.entries
         allowed = self.engine.give_up_on(batch, TimeoutError(), self.now)
-        assert allowed == (self.retry.on_unknown == "raise")
+        assert allowed != self.retry.sends_again(idempotent=rules_of(batch.lane.key).idempotent)
         self.turn()
         for entry in entries if allowed else ():
             assert isinstance(self.fates[entry], Unknown)
