@@ -30,6 +30,7 @@ NAMES = [
     "NotWritten",
     "Outcome",
     "Overloaded",
+    "Quota",
     "Receipt",
     "RecordError",
     "RecordNotWritten",

@@ -157,6 +157,7 @@ class Ampersand:
             max_records=1 if single else self._max_records,
             max_bytes=max(1, self._max_request_bytes - len(shared.envelope) - BATCH_BYTES),
             all_or_none=whole,
+            idempotent=shared.type is not WriteType.CREATE and not self._asynchronous,
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:

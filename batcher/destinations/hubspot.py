@@ -138,6 +138,7 @@ class HubSpot:
             max_records=min(self._max_records, verb.max_records),
             max_bytes=max(1, self._max_request_bytes - CALL_BYTES),
             all_or_none=verb.traced,
+            idempotent=cast(Lane, lane).type is not WriteType.CREATE,
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:

@@ -180,6 +180,7 @@ class Salesforce:
             max_bytes=max(1, self._max_request_bytes - BATCH_BYTES),
             max_in_flight=inf if shared.partition is None else 1,
             all_or_none=capability.all_or_none,
+            idempotent=shared.type is not WriteType.CREATE,
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
