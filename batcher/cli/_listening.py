@@ -6,7 +6,6 @@ Needs the extra ``server``.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +19,8 @@ from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
 from batcher.cli._errors import CommandError
+
+logger = logging.getLogger("batcher.server")
 
 # Seconds. Longer than clients keep an idle connection (httpx 5, Go 90), so that it is they who close it: of a request
 # that crosses the closing of its connection, its sender does not know what became of it.
@@ -76,9 +77,8 @@ async def listening(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(shutdown_timeout),
     )
-    server = _Server(config)
+    server = _Server(config, shutdown_timeout)
     with listener.socket:
         async with app.router.lifespan_context(app), anyio.create_task_group() as tasks:
             await tasks.start(server.run_on, listener)
@@ -91,6 +91,10 @@ async def listening(
 class _Server(uvicorn.Server):
     _accepts: TaskStatus[None]
 
+    def __init__(self, config: uvicorn.Config, shutdown_timeout: float) -> None:
+        super().__init__(config)
+        self._shutdown_timeout = shutdown_timeout
+
     async def run_on(self, listener: Listener, *, task_status: TaskStatus[None]) -> None:
         self._accepts = task_status
         try:
@@ -101,6 +105,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._accepts.started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn's own timeout would cancel the requests. Here they lose their clients, and their records are drained.
+        with anyio.move_on_after(self._shutdown_timeout) as patience:
+            await super().shutdown(sockets)
+        if patience.cancelled_caught:
+            logger.warning("connections broken off: %d", len(self.server_state.connections))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -35,8 +35,9 @@ _LIMITS: Final = Limits(
 )
 # Nobody waits for a single record here, so a batch may wait to be full: calls are what costs.
 _AUTO_BATCH: Final = AutoBatchPolicy(max_delay=1.0)
-# Full calls in a row that wrote nothing, after which the destination is taken to be down. Each was tried for a minute.
-_CALLS_IN_VAIN: Final = 3
+# Full calls in a row that wrote nothing, after which the destination is taken to be down. Four may be out at a time, so
+# the fifth began after another one had failed. What can be tried again has been, for a minute.
+_CALLS_IN_VAIN: Final = 5
 # Outcomes are recorded after each answer; this catches those that come without one, such as expiry.
 _SWEEP_SECONDS: Final = 0.25
 
