@@ -169,7 +169,7 @@ def test_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal
     monkeypatch.setenv("BATCHER_API_KEY", "open-sesame")
     lines: list[str] = []
 
-    def note(line: str, **_: Any) -> None:
+    def note(line: str, **options: Any) -> None:
         lines.append(line)
         for _ in range(signals):
             os.kill(os.getpid(), signal.SIGTERM)
