@@ -1,4 +1,4 @@
-"""One HTTP request, and what is known after it. The only module that imports httpx.
+"""One HTTP request, and what is known after it. Besides the demo of the command, the only module that imports httpx.
 
 ========================  ==================================================================
 what happened             what comes of it
