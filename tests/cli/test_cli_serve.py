@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -81,7 +82,9 @@ def test_a_second_signal_aborts(server: Any) -> None:
 
     code, _, err = server.stop()
     assert (code, "Traceback" in err) == (130, False)
-    assert "1 records are unknown, 1 are not written" in err or "2 records are unknown, 0 are not written" in err
+    # How many of the two are in the call that hangs depends on who was faster.
+    left = re.search(r"(\d) records are unknown, (\d) are not written", err)
+    assert left is not None and int(left[1]) + int(left[2]) == 2
     assert server.rows() == []
 
 
