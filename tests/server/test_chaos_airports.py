@@ -93,7 +93,7 @@ async def test_p02_p03_the_airports_there_and_back(tmp_path: Path, anyio_backend
         assert held.pop(outcome.record_id) == airport
 
 
-# The body of a request that a reset cut short: httpx leaves its generator to the garbage collector, of which trio warns.
+# A request that a reset cut short: httpx leaves the generator of its body unfinished, of which trio warns.
 @pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning")
 async def test_p01_p07_a_server_that_comes_back_is_waited_for(tmp_path: Path) -> None:
     """Killed while calls are out, and away for a while: what never left is sent when it is back, what was on the way
