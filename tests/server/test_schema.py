@@ -106,7 +106,7 @@ def _note(recorder: Any, seen: Counter[tuple[str, int]], failures: dict[str, str
                 case = recorder.cases[case_id].value
                 key = f"{check.name} {case.operation.label} {check.failure_info.failure.message[:60]}"
                 failures.setdefault(
-                    key, f"{check.name}: {check.failure_info.failure.message}\n{case.as_curl_command()}"
+                    key, f"{check.name}: {check.failure_info.failure.message}\n{case.as_curl_command()[:2000]}"
                 )
 
 
@@ -118,8 +118,11 @@ def test_no_answer_is_missing_from_the_document() -> None:
     positive_data_acceptance is for the other test: no schema tells what this destination takes.
     """
     schema = schemathesis.openapi.from_asgi("/openapi.json", api(SQLite(":memory:")))
+    # What is too long is refused without a look at it.
+    refused = ["400", "401", "403", "404", "405", "413", "415", "422"]
+    schema.config.checks.negative_data_rejection.expected_statuses = refused
     checks = ["not_a_server_error", "negative_data_rejection", *ALWAYS]
-    seen = asked(schema, checks, examples(100), list(schemathesis.GenerationMode), stateful=examples(50))
+    seen = asked(schema, checks, examples(80), list(schemathesis.GenerationMode), stateful=examples(50))
     assert seen.total() >= 800, seen
     assert {status for _, status in seen} >= {200, 400, 401, 404, 405, 415}
 
