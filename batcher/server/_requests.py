@@ -192,6 +192,8 @@ def _member(members: dict[str, Any], name: str, kind: type[Any], where: str = ""
     value = members.get(name)
     if value is None:
         return None
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # in JSON 5.0 is as whole a number as 5, and some writers know no other form
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadRequest(f"{where}{name} must be {_KINDS[kind]}, not {_kind(value)}")
     return value
