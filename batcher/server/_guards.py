@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from hmac import compare_digest
+from urllib.parse import quote
 
 import anyio
 import attrs
@@ -127,7 +128,7 @@ class EncodedPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope.get("raw_path")
-        if scope["type"] == "http" and raw is not None:
-            scope = {**scope, "path": raw.decode("latin-1")}
+        if scope["type"] == "http":
+            raw = scope.get("raw_path")  # not every server has it
+            scope = {**scope, "path": quote(scope["path"]) if raw is None else raw.decode("latin-1")}
         await self._app(scope, receive, send)
