@@ -16,13 +16,13 @@ from batcher._receipts import Receipt
 from batcher.destinations import Destination
 from batcher.errors import BatcherClosed, InvalidGroup, InvalidRecord, Overloaded, RecordError
 from batcher.events import Hook
-from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack
+from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
 from batcher.server import _answers
 from batcher.server._answers import Answer
 from batcher.server._fates import Fate, fate_of
 from batcher.server._operations import Operation, Operations
-from batcher.server._problems import Problem
+from batcher.server._problems import Problem, log_failure
 from batcher.server._requests import MAX_HOURS, MAX_MINUTES, MAX_RECORDS, BadRequest, Installation, WriteRequest
 from batcher.server._windows import WindowedDestination, WindowedWrite, Windows, key_of
 from batcher.writer import Writer
@@ -86,9 +86,14 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the destination; at the end drain, so that what was accepted has its outcome."""
-        # Outside of the writer: the tasks wait for outcomes, which are all there once it is closed.
-        async with anyio.create_task_group() as self._tasks, self.writer:
-            yield
+        try:
+            # Outside of the writer: the tasks wait for outcomes, which are all there once it is closed.
+            async with anyio.create_task_group() as self._tasks, self.writer:
+                yield
+        except BaseExceptionGroup as group:
+            # The tasks raise nothing, so this is what ended the block or kept it from beginning: hand it on bare.
+            (only,) = group.exceptions
+            raise only from only.__cause__
 
     def operation(self, project: str, operation_id: str) -> Operation:
         """Return an operation.
@@ -151,9 +156,11 @@ class Service:
     async def _outcomes(self, request: WriteRequest, deadline: float) -> Sequence[Outcome]:
         if not request.is_batch:
             try:
-                return [await self.writer.submit(request.writes[0], deadline=deadline)]
+                outcome: Any = await self.writer.submit(request.writes[0], deadline=deadline)
             except RecordError as error:
-                return [error.outcome]
+                outcome = error.outcome
+            # A destination may also return plain values.
+            return [outcome if isinstance(outcome, Outcome) else Written(data=outcome)]
         try:
             return await self.writer.submit_all(request.writes, deadline=deadline, all_or_none=request.all_or_none)
         except InvalidGroup:
@@ -233,6 +240,9 @@ class Service:
             outcomes = [Rejected((error.detail,))] * len(request.writes)
         except BatcherClosed:
             outcomes = [NotWritten("the server stopped")] * len(request.writes)
+        except Exception as error:  # one that leaves would take the server along
+            log_failure("a group could not be written", error)
+            outcomes = [Unknown(error)] * len(request.writes)
         self._settle_all(operation, [fate_of(outcome) for outcome in outcomes])
 
     def _check_room(self, count: int) -> None:
