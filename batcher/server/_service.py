@@ -95,6 +95,12 @@ class Service:
             (only,) = group.exceptions
             raise only from only.__cause__
 
+    @property
+    def open_windows(self) -> int:
+        """How many windows take more records."""
+        self.windows.close_due(anyio.current_time())
+        return len(self.windows)
+
     def operation(self, project: str, operation_id: str) -> Operation:
         """Return an operation.
 
@@ -195,7 +201,8 @@ class Service:
         wait = closes_at - now
         receipt = self.writer.submit_nowait(write, max_delay=wait, deadline=wait + request.retry_deadline)
         # Only now that the record is accepted: what is refused opens no window.
-        if window is None:
+        # And it may have been closed by what was settled meanwhile.
+        if window is None or not window.operation.takes_more:
             window = self.windows.open(key, closes_at)
         index = self.windows.join(key, window)
         receipt.add_done_callback(partial(self._settle, window.operation, index))
