@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from batcher._receipts import Receipt
 from batcher.destinations import Destination
@@ -82,6 +82,7 @@ class Service:
             on_event=on_event,
         )
         self._tasks: TaskGroup | None = None
+        self._stopping = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -89,7 +90,10 @@ class Service:
         try:
             # Outside of the writer: the tasks wait for outcomes, which are all there once it is closed.
             async with anyio.create_task_group() as self._tasks, self.writer:
-                yield
+                try:
+                    yield
+                finally:
+                    self._stopping = True
         except BaseExceptionGroup as group:
             # The tasks raise nothing, so this is what ended the block or kept it from beginning: hand it on bare.
             (only,) = group.exceptions
@@ -135,6 +139,8 @@ class Service:
                 return await self._synchronous(request), None
             if request.max_delay is not None:
                 return self._auto_batched(request, request.max_delay)
+            if request.all_or_none:
+                return await self._asynchronous_group(request), None
             return self._asynchronous(request), None
         except InvalidRecord as error:
             raise BadRequest(str(error)) from None
@@ -209,8 +215,6 @@ class Service:
         return _answers.accepted(window.operation.id), index
 
     def _asynchronous(self, request: WriteRequest) -> Answer:
-        if request.all_or_none:
-            return self._asynchronous_group(request)
         self._check_room(len(request.writes))
         receipts: list[Receipt[Any] | Fate] = [self._submit(request, write) for write in request.writes]
         operation = self._begin(request)
@@ -233,14 +237,19 @@ class Service:
                 raise
             return fate_of(NotWritten("too many records were pending"))
 
-    def _asynchronous_group(self, request: WriteRequest) -> Answer:
+    async def _asynchronous_group(self, request: WriteRequest) -> Answer:
         self._check_room(len(request.writes))
+        if self._stopping:
+            raise BatcherClosed("a group that comes now would be refused")
         assert self._tasks is not None, "requests come while the server runs"
-        operation = self._begin(request)
-        self._tasks.start_soon(self._write_group, request, operation)
+        # Returns when the group is submitted, so that what comes later stays behind it; that takes no time.
+        with anyio.CancelScope(shield=True):
+            operation: Operation = await self._tasks.start(self._write_group, request)
         return _answers.accepted(operation.id)
 
-    async def _write_group(self, request: WriteRequest, operation: Operation) -> None:
+    async def _write_group(self, request: WriteRequest, *, task_status: TaskStatus[Operation]) -> None:
+        operation = self._begin(request)
+        task_status.started(operation)  # which resumes the other side not before this one waits
         try:
             outcomes = await self._outcomes(request, request.retry_deadline)
         except InvalidGroup as error:
