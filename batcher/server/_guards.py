@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from urllib.parse import quote
@@ -99,10 +99,11 @@ class Reader:
             raise self._too_long()
         body = bytearray()
         with anyio.move_on_after(self.timeout):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > self.max_bytes:
-                    raise self._too_long()
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > self.max_bytes:
+                        raise self._too_long()
             return bytes(body)
         raise Problem(
             408,
