@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from batcher import Limits, NotWritten, Refused, Rejected, Retry, Unknown, Written
+from batcher import BatcherClosed, Limits, NotWritten, Refused, Rejected, Retry, Unknown, Writer, Written
 from batcher.destinations import SQLite
 from batcher.policies import LaneRules
 from batcher.server import write_api
@@ -311,3 +311,26 @@ async def test_p06_what_comes_after_a_group_stays_behind_it():
         2.5,
         9,
     ]
+
+
+async def test_p09_a_full_lane_takes_no_single_write_either():
+    """Told at once, with a time; another object has its own lane."""
+    async with serving(Scripted(seconds=10), limits=Limits(max_pending_records=10, max_lane_records=1)) as client:
+        await client.accepted(asynchronous(create()))
+        check_problem(await client.write(asynchronous(create())), 503, "too many records are pending")
+        await client.accepted(asynchronous(create()), "companies")
+
+
+async def test_p11_a_group_that_the_writer_takes_no_more_is_not_written():
+    """The server stopped in the very step between its request and its place."""
+    app = write_api(Scripted(), api_keys=[KEY])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "submit_all", _closed)
+        async with app.router.lifespan_context(app), client_of(app) as client:
+            operation_id = await client.accepted(asynchronous(group({"n": 1}, {"n": 2})))
+            outcomes = (await client.outcomes(operation_id))["results"]
+    assert [(each["outcome"], each["applied"]) for each in outcomes] == [("not_written", "no")] * 2
+
+
+async def _closed(*_: Any, **__: Any) -> Any:
+    raise BatcherClosed("closed")

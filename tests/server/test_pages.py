@@ -107,6 +107,17 @@ async def test_waiting_is_seen():
         assert (await samples(client))["batcher_waiting_submits"] == 1
 
 
+async def test_a_client_that_goes_away_is_counted_once():
+    """Its record is written, and in no other figure twice."""
+    async with serving(Scripted(seconds=3)) as client:
+        with anyio.move_on_after(1):
+            await client.write(create())
+        await anyio.sleep(5)
+        found = await samples(client)
+    assert (found["batcher_records_total outcome=written"], found["batcher_calls_total"]) == (1, 1)
+    assert (found["batcher_call_records_count"], found["batcher_call_seconds_count"]) == (1, 1)
+
+
 async def test_p13_no_metric_names_an_object_a_customer_or_a_record():
     """However many there are, the number of lines stays the same."""
     async with serving(Scripted()) as client:

@@ -231,3 +231,24 @@ async def test_what_a_client_asks_for_only_when_it_has_no_window_waits_for_no_wi
         await anyio.sleep(1)
         assert (await client.operation(alone))["status"] == "success"
         assert (await client.operation(waiting))["status"] == "in_progress"
+
+
+async def test_the_time_of_a_window_that_was_full_says_nothing_to_the_next_one():
+    """Its end is dropped with it: neither does it close another one, nor is it missed."""
+    async with serving(Scripted(), auto_batch=AutoBatchPolicy(max_records=2)) as client:
+        for n in range(2):
+            await client.joined(windowed(create(n=n)))
+        await anyio.sleep(MINUTE / 2)
+        second, _ = await client.joined(windowed(create(n=2), minutes=10))
+        await anyio.sleep(MINUTE)
+        assert await client.joined(windowed(create(n=3))) == (second, 1)
+        await anyio.sleep(10 * MINUTE)
+        assert "batcher_open_windows 0.0" in await client.metrics()
+
+
+async def test_an_operation_ends_with_its_last_record_if_that_is_later_than_its_window():
+    """Whenever somebody looks."""
+    async with serving(Scripted(seconds=10)) as client:
+        operation_id, _ = await client.joined(windowed(create()))
+        await anyio.sleep(HOUR)
+        assert (await client.operation(operation_id))["updateTime"] == "2023-11-14T22:14:30.000000Z"

@@ -47,6 +47,8 @@ async def test_p06_a_synchronous_update_makes_the_record_that_waits_in_a_window_
         assert (await client.operation(operation_id))["status"] == "in_progress"
         assert (await client.outcomes(operation_id))["results"][0]["outcome"] == "written"
         assert await client.joined(windowed(update("1", n=3))) == (operation_id, 1)
+        await anyio.sleep(2 * MINUTE)  # the opener's delay holds, although its record has left
+        assert (await client.outcomes(operation_id))["results"][1]["outcome"] == "in_progress"
         await anyio.sleep(24 * HOUR)
         operation = await client.operation(operation_id)
         assert operation["result"] == "Batch write completed (2 succeeded, 0 failed)"
