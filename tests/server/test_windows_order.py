@@ -133,6 +133,17 @@ async def test_a_record_that_joins_late_has_the_same_deadline_and_may_ask_for_a_
     assert 45 <= len(destination.calls) <= 49
 
 
+async def test_the_longest_window_and_the_longest_deadline_add_up():
+    """A day of waiting and two of trying; nothing of the server ends it earlier."""
+    destination = Scripted(*[[Retry("locked", after=HOUR)]] * 100)
+    async with serving(destination) as client:
+        operation_id, _ = await client.joined(windowed(create(), minutes=1440, hours=48))
+        await anyio.sleep(71.5 * HOUR)
+        assert (await client.operation(operation_id))["status"] == "in_progress"
+        await anyio.sleep(HOUR)
+        assert (await client.operation(operation_id))["status"] == "failure"
+
+
 async def test_a_window_that_closes_while_a_record_is_taken_in_does_not_get_it():
     """Encoding takes time, and what settles meanwhile may close windows: the record gets an operation of its own."""
     closed: list[int] = []
