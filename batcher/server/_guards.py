@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from hashlib import sha256
 from hmac import compare_digest
+from urllib.parse import quote
 
 import anyio
 import attrs
@@ -98,10 +99,11 @@ class Reader:
             raise self._too_long()
         body = bytearray()
         with anyio.move_on_after(self.timeout):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > self.max_bytes:
-                    raise self._too_long()
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > self.max_bytes:
+                        raise self._too_long()
             return bytes(body)
         raise Problem(
             408,
@@ -127,7 +129,7 @@ class EncodedPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope.get("raw_path")
-        if scope["type"] == "http" and raw is not None:
-            scope = {**scope, "path": raw.decode("latin-1")}
+        if scope["type"] == "http":
+            raw = scope.get("raw_path")  # not every server has it
+            scope = {**scope, "path": quote(scope["path"]) if raw is None else raw.decode("latin-1")}
         await self._app(scope, receive, send)
