@@ -10,13 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import attrs
 
 from batcher.cli._api_keys import add_key_argument, read_keys
 from batcher.cli._destinations import open_sqlite, table
 from batcher.cli._errors import CommandError, ExitCode, first_of, require
 from batcher.cli._signals import watch_signals
 from batcher.errors import BatcherError
-from batcher.policies import AutoBatchPolicy, Limits
+from batcher.policies import AutoBatchPolicy
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -120,6 +121,7 @@ async def serve(app: Starlette, listener: Listener, shutdown_timeout: float, acc
 
 def _app(arguments: argparse.Namespace) -> Starlette:
     from batcher.server import Installation, write_api
+    from batcher.server._service import LIMITS
 
     keys = read_keys(arguments.api_key_file, KEY_VARIABLE)
     installations = arguments.installation and [Installation(*names) for names in arguments.installation]
@@ -130,7 +132,7 @@ def _app(arguments: argparse.Namespace) -> Starlette:
             deletion_enabled=arguments.allow_delete,
             installations=installations,
             auto_batch=AutoBatchPolicy(max_records=_in_range("--max-records", arguments.max_records, 100)),
-            limits=Limits(shutdown_timeout=_seconds("--shutdown-timeout", arguments.shutdown_timeout)),
+            limits=attrs.evolve(LIMITS, shutdown_timeout=_seconds("--shutdown-timeout", arguments.shutdown_timeout)),
             max_requests=_in_range("--max-requests", arguments.max_requests),
         )
     except ValueError as error:

@@ -26,7 +26,7 @@ from batcher.server._metrics import CONTENT_TYPE, Metrics
 from batcher.server._openapi import document
 from batcher.server._problems import Problem, log_failure
 from batcher.server._requests import BadRequest, Installation, name_of, request_of
-from batcher.server._service import Rules, Service
+from batcher.server._service import SYNCHRONOUS_DEADLINE, Rules, Service
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 RECORD_INDEX = "batcher-record-index"
@@ -171,7 +171,7 @@ def write_api(
     installations: Collection[Installation] | None = None,
     auto_batch: AutoBatchPolicy | None = None,
     limits: Limits | None = None,
-    synchronous_deadline: Seconds = 25.0,
+    synchronous_deadline: Seconds = SYNCHRONOUS_DEADLINE,
     keep_for: Seconds = 86_400.0,
     keep_records: int = 200_000,
     max_body_bytes: int = 2_000_000,
@@ -188,9 +188,9 @@ def write_api(
     :param deletion_enabled: names of objects whose records may be deleted, as in the requests
     :param installations: those whose records may be written; None for any. All go to the one destination
     :param auto_batch: when a batch is due that nobody gave a window of its own; by default 100 records, 1 MB, 0.05 s
-    :param limits: ceilings of what is pending and in flight
-    :param synchronous_deadline: seconds or timedelta for which a synchronous write is sent and tried again. Ampersand's
-        own SDK for agents gives up after 30
+    :param limits: ceilings of what is pending and in flight; by default those of :class:`Limits`, with 20 s for a call
+    :param synchronous_deadline: seconds or timedelta for which a synchronous write is sent and tried again. With 20 s
+        for the last call it is answered within the 30 s after which Ampersand's own SDK for agents gives up
     :param keep_for: seconds or timedelta after its end for which an operation can be read
     :param keep_records: of ended operations, in all; the oldest operations are forgotten first
     :param max_body_bytes: the longest body that is read

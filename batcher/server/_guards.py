@@ -95,7 +95,7 @@ class Reader:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Problem(415, "the body must not be compressed", "leave the header Content-Encoding out")
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self.max_bytes:
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > self.max_bytes):
             raise self._too_long()
         body = bytearray()
         with anyio.move_on_after(self.timeout):

@@ -28,6 +28,10 @@ from batcher.server._windows import WindowedDestination, WindowedWrite, Windows,
 from batcher.writer import Writer
 from batcher.writes import Write, WriteType, check_write
 
+# A synchronous write begins its last call within 10 seconds, and that takes 20 at most: Ampersand's own SDK for agents
+# gives up after 30.
+SYNCHRONOUS_DEADLINE = 10.0
+LIMITS = Limits(call_timeout=20.0)
 # Seconds after which a request that found no place may come again.
 _COME_BACK = 1.0
 # No retry of the writer ends before the one that a request may ask for; each request has a deadline of its own.
@@ -73,7 +77,7 @@ class Service:
         self._destination = destination
         auto_batch = auto_batch or AutoBatchPolicy()
         self.windows = Windows(self.operations, min(MAX_RECORDS, auto_batch.max_records))
-        self._limits = limits or Limits()
+        self._limits = limits or LIMITS
         self.writer = Writer(
             WindowedDestination(destination),
             auto_batch=auto_batch,

@@ -105,7 +105,7 @@ POLICIES: list[tuple[Any, str]] = [
         "autoBatchPolicy.maxDelayMinutes: required field not found",
     ),
     (
-        {**LATER, "autoBatchPolicy": {"maxDelayMinutes": 1.0}},
+        {**LATER, "autoBatchPolicy": {"maxDelayMinutes": 1.5}},
         "autoBatchPolicy.maxDelayMinutes must be a whole number, not a number",
     ),
     ({**LATER, "autoBatchPolicy": {"maxDelayMinutes": 0}}, "autoBatchPolicy.maxDelayMinutes must be from 1 to 1440"),
