@@ -19,8 +19,11 @@ from batcher.writes import Write, WriteType
 __all__ = ["Answer", "Call", "Item", "Lane", "Request"]
 
 _FORM, _JSON, _LINES = "application/x-www-form-urlencoded", "application/json", "application/x-ndjson"
-# They say where a message ends and who is asked: not for those who write records.
-_FRAMING = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
+# They say where a message ends, how it is packed, and who is asked: not for those who write records.
+_FRAMING = frozenset(
+    ("accept-encoding", "connection", "content-encoding", "content-length", "content-type")
+    + ("expect", "host", "te", "trailer", "transfer-encoding", "upgrade")
+)
 # They end a segment of a path, or hide what does.
 _NOT_IN_SEGMENTS = frozenset("/\\?#%;")
 
@@ -78,7 +81,8 @@ class Call:
 class Request:
     """An HTTP request, with at most one of ``json``, ``lines``, ``form`` and ``body``.
 
-    :raises ValueError: more than one body
+    :raises TypeError: a *body* that is no bytes
+    :raises ValueError: more than one body, or a method that is no word
     """
 
     method: str
@@ -100,6 +104,10 @@ class Request:
         given = [each for each in (self.json, self.lines, self.form, self.body) if each is not None]
         if len(given) > 1:
             raise ValueError("a request has one body: give json, lines, form or body")
+        if self.body is not None and not isinstance(self.body, bytes):
+            raise TypeError(f"body must be bytes, not {type(self.body).__name__}")
+        if not self.method.isalpha():
+            raise ValueError("method must be a word, such as 'POST'")
 
     def content(self) -> tuple[bytes | None, dict[str, str]]:
         """Return the body, None if there is none, and the header fields with their names in lower case.
@@ -185,6 +193,8 @@ def sent_as(
 
 
 def _url(path: str, base_url: str) -> str:
+    if not path.isprintable():
+        raise ValueError("a path must be printable: quote what comes from records")
     if path.startswith("/"):
         return base_url + path
     wanted, base = urlsplit(path), urlsplit(base_url)

@@ -41,7 +41,7 @@ def keys_of(call: Call, natural: bool) -> list[str | None]:
     return [item.record.get("key") if natural else str(index) for index, item in enumerate(call.items)]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_p02_keyed_entries_reach_their_own_record_or_nobody(data: st.DataObject) -> None:
     """
@@ -76,7 +76,7 @@ def test_p02_keyed_entries_reach_their_own_record_or_nobody(data: st.DataObject)
                 assert verdict == (Written(str(index)) if word == "ok" else Rejected(str(index)))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_p02_no_failure_is_called_written(data: st.DataObject) -> None:
     """

@@ -90,6 +90,8 @@ def test_a_whole_url_of_the_same_server(path: str) -> None:
         (Request("GET", "https://api.example.com@evil.example.com/"), ValueError),
         (Request("GET", ".evil.example.com/"), ValueError),
         (Request("GET", ""), ValueError),
+        (Request("GET", "/a\nb"), ValueError),
+        (Request("GET", "/\ud800"), ValueError),
         (post(json=float("nan")), ValueError),
         (post(json={"a": object()}), ValueError),
         (post(json={1: 2}), TypeError),
@@ -121,6 +123,16 @@ def test_a_request_has_one_body() -> None:
     """
     with pytest.raises(ValueError, match="one body"):
         post(json=[], form={})
+
+
+def test_what_is_no_request_is_noticed_where_it_is_made() -> None:
+    """
+    A text has no bytes, and a method is a word.
+    """
+    with pytest.raises(TypeError, match="bytes, not str"):
+        Request("POST", "/", body="text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="method"):
+        Request("GET /x", "/")
 
 
 def test_p13_requests_calls_and_items_show_no_payload() -> None:
@@ -188,6 +200,7 @@ def test_a_lane_is_what_a_call_has_in_common() -> None:
         (Write("contacts", "create", {"n": 1}, headers={"Host": "x"}), "'host' is not for writes"),
         (Write("contacts", "create", {"n": 1}, headers={"Content-Length": "0"}), "'content-length' is not for writes"),
         (Write("contacts", "create", {"n": 1}, headers={"Transfer-Encoding": "x"}), "is not for writes"),
+        (Write("contacts", "create", {"n": 1}, headers={"Accept-Encoding": "gzip"}), "is not for writes"),
         (Write("contacts", "create", {"n": 1}, headers={"a b": "x"}), "name of a header"),
         *(
             (Write(name, "create", {"n": 1}), "fit for a path")
