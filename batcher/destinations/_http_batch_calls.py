@@ -19,11 +19,11 @@ from batcher.writes import Write, WriteType
 __all__ = ["Answer", "Call", "Item", "Lane", "Request"]
 
 _FORM, _JSON, _LINES = "application/x-www-form-urlencoded", "application/json", "application/x-ndjson"
-# They say where a message ends, how it is packed, and who is asked: not for those who write records.
+# They say where a message ends, who is asked, and how it is packed: not for those who write records.
 _FRAMING = frozenset(
-    ("accept-encoding", "connection", "content-encoding", "content-length", "content-type")
-    + ("expect", "host", "te", "trailer", "transfer-encoding", "upgrade")
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+_PACKING = frozenset({"accept-encoding", "content-encoding", "content-type"})
 # They end a segment of a path, or hide what does.
 _NOT_IN_SEGMENTS = frozenset("/\\?#%;")
 
@@ -169,7 +169,7 @@ def lane_of(write: Write, types: Collection[WriteType], own_headers: Collection[
         raise InvalidRecord("the name of the object must be fit for a path: printable, without any of / \\ ? # % ;")
     headers = checked_headers(write.headers)
     for header in headers:
-        if header in _FRAMING or header in own_headers:
+        if header in _FRAMING | _PACKING or header in own_headers:
             raise InvalidRecord(f"the header {header!r} is not for writes to give: leave it out")
     return Lane(name, write.type, write.by, tuple(sorted(headers.items())))
 
