@@ -58,7 +58,8 @@ def in_order(
 def by_key(entries: object, call: Call, fate: Fate, *, key: EntryKey = "id", item_key: ItemKey = None) -> list[Verdict]:
     """Return the verdicts of an answer whose entries say whose they are, in any order.
 
-    A record that no entry names, or several, is unknown; so are records of one key. What names no record is ignored.
+    A record that no entry names, or several, is unknown; so are records of one key, which ``HttpBatch(identity=)``
+    keeps out of one call. What names no record is ignored.
 
     :param key: where an entry has the key: whole numbers and texts, ``7`` being the same as ``"7"``
     :param item_key: where a record has it

@@ -117,7 +117,7 @@ def test_p02_by_key_with_functions(records: list[Any], expected: str) -> None:
     Keys may be normalised on both sides; records that are alike then are told apart by nothing.
     """
     verdicts = by_key(
-        [{"mail": {"to": "A"}, **A}, {"mail": {"to": "B"}, **B}, {"mail": None}],
+        [{"mail": {"to": "A"}, **A}, {"mail": {"to": "B"}, **B}, {"mail": None, **A}],
         call_of(*records),
         fate,
         key=lambda entry: entry["mail"]["to"].lower(),
@@ -157,6 +157,7 @@ def test_p02_by_lists_the_list_is_the_fate(made: Any, failed: Any, expected: str
         pytest.param([at(1, B, "index"), at(1, {"later": 1}, "index")], 1, "w?w", id="contradicting"),
         pytest.param([at(1, {"later": 1}, "index"), at(1, {"later": 1}, "index")], 1, "waw", id="again, doubled"),
         pytest.param([at(1, B, "index")], 2, "?r?", id="one got lost"),
+        pytest.param([at(0, B, "index"), at(1, B, "index")], 1, "rr?", id="one too many"),
         pytest.param([at(1, B, "index")], True, "?r?", id="no count"),
         pytest.param([at(1, B, "index"), at(7, B, "index")], None, "?r?", id="one of no record"),
         pytest.param([at(7, B, "index"), at(1, B, "index")], 2, "?r?", id="one of no record, first"),
