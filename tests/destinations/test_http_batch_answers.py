@@ -73,6 +73,7 @@ def test_p04_other_refusals_have_a_culprit(status: int) -> None:
         (301, [Rejected(MOVED)] * 2),
         (307, [Rejected(attrs.evolve(MOVED, code="HTTP_307"))] * 2),
         (308, [Rejected(attrs.evolve(MOVED, code="HTTP_308"))] * 2),
+        (300, [Unknown("HTTP 300")] * 2),
         (302, [Unknown("HTTP 302")] * 2),
         (303, [Unknown("HTTP 303")] * 2),
         (100, [Unknown("HTTP 100")] * 2),

@@ -93,6 +93,15 @@ def test_p02_by_key_each_record_stands_for_itself(entries: Any, expected: str) -
     assert kinds(by_key(entries, call_of(0, 1, 2), fate)) == expected
 
 
+def test_p02_keys_are_numbers_and_texts_only() -> None:
+    """
+    A truth value that is written like a text is not that text.
+    """
+    assert kinds(by_key([{"k": True, **A}], call_of({"k": "True"}), fate, key="k", item_key="k")) == "?"
+    assert kinds(by_key([{"k": "True", **A}], call_of({"k": True}), fate, key="k", item_key="k")) == "?"
+    assert kinds(by_key([{"k": 7, **A}], call_of({"k": "7"}), fate, key="k", item_key="k")) == "w"
+
+
 def test_by_key_gives_each_record_its_own() -> None:
     """
     Shuffled entries: the verdict and the id are those of the record that is named.
