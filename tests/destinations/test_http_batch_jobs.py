@@ -137,6 +137,14 @@ async def test_a_question_waits_as_long_as_it_is_told_to(service: Service) -> No
     assert service.times == [0.0, 5.0, 12.0, 13.0]
 
 
+async def test_the_time_of_a_question_that_was_lost_is_not_known(service: Service) -> None:
+    """
+    So the next one follows in the ordinary rhythm, and not in that of an earlier answer.
+    """
+    assert await service.outcomes((202, RUNNING, ("Retry-After", "5")), "ReadError", ENDED) == RESULTS
+    assert service.times == [0.0, 5.0, 6.0]
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [

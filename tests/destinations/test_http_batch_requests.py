@@ -256,6 +256,8 @@ def test_p06_identities_by_default() -> None:
     assert upsert == identity(Write("a", "upsert", {"e": "1", "n": 2}, by="e"))
     assert upsert != identity(Write("a", "upsert", {"e": 1}, by="e"))
     assert upsert != identity(Write("a", "upsert", {"f": "1"}, by="f"))
+    assert identity(Write("a", "upsert", {"e": 1}, by="e")) != identity(Write("a", "upsert", {"e": True}, by="e"))
+    assert identity(Write("a", "upsert", {"e": [1]}, by="e")) == identity(Write("a", "upsert", {"e": (1,)}, by="e"))
 
 
 def test_p06_an_identity_of_ones_own() -> None:
