@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from math import isinf
+from math import inf, isinf
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -62,6 +62,9 @@ class HttpBatch:
     :param overhead: bytes that *request* adds to each record, for batches that are cut to fit
     :param all_or_none: whether the API applies a call as a whole or not at all, always or if *request* asks for it
     :param headers: of every request, names to values; taken for secrets, and never shown
+    :param idempotent: the types of write that do no harm if applied twice. After a lost answer they are sent again,
+        whatever ``RetryPolicy(on_unknown=...)`` says
+    :param max_in_flight: calls of one lane that may be out at the same time; None leaves it to ``Limits``
     :param identity: two writes of one identity go out one after the other. Returns None for a write that nothing is
         known of. By default an update or a delete has the ``id`` of its record, an upsert the value that it matches on
     :param statuses: those besides 2xx of which *read* is asked too. If it returns None there, the status decides
@@ -90,6 +93,8 @@ class HttpBatch:
         max_bytes: int = 1_000_000,
         overhead: int = 0,
         all_or_none: bool = False,
+        idempotent: Iterable[WriteType | str] = (),
+        max_in_flight: int | None = None,
         headers: Mapping[str, str] | None = None,
         identity: Callable[[Write], Hashable | None] | None = None,
         statuses: Collection[int] = (),
@@ -106,11 +111,14 @@ class HttpBatch:
             if not (callable(function) or (function is None and name in ("identity", "poll"))):
                 raise TypeError(f"{name} must be a function, not {type(function).__name__}")
         self._request, self._read, self._poll = request, read, poll
-        self._types = frozenset(map(WriteType, (types,) if isinstance(types, str) else types))
+        self._types, self._idempotent = _types(types), _types(idempotent)
         self._max_bytes = at_least_one("max_bytes", max_bytes)
         self._overhead = overhead and at_least_one("overhead", overhead)
         self._rules = LaneRules(
-            max_records=at_least_one("max_records", max_records), max_bytes=max_bytes, all_or_none=all_or_none
+            max_records=at_least_one("max_records", max_records),
+            max_bytes=max_bytes,
+            max_in_flight=inf if max_in_flight is None else at_least_one("max_in_flight", max_in_flight),
+            all_or_none=all_or_none,
         )
         own = checked_headers(headers or {})
         self._own_headers = frozenset(own)
@@ -151,7 +159,7 @@ class HttpBatch:
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry."""
-        return self._rules
+        return attrs.evolve(self._rules, idempotent=cast(Lane, lane).type in self._idempotent)
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call and return one verdict per item, in the order of *items*.
@@ -211,6 +219,10 @@ def _identity_of(write: Write) -> Hashable:
     if write.type in (WriteType.UPDATE, WriteType.DELETE):
         return ("id", write.record["id"])
     return None if write.by is None else (write.by, encode(write.record[write.by]))
+
+
+def _types(types: Iterable[WriteType | str]) -> frozenset[WriteType]:
+    return frozenset(map(WriteType, (types,) if isinstance(types, str) else types))
 
 
 def _finite(name: str, value: float | timedelta) -> float:

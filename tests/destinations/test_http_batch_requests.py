@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 
-from batcher.destinations._http_batch_calls import sent_as
+from batcher.destinations._http_batch_calls import Lane, sent_as
 from batcher.destinations.http_batch import HttpBatch, Item, Request
 from batcher.errors import InvalidRecord
 from batcher.policies import LaneRules
@@ -283,11 +284,16 @@ def test_an_identity_that_cannot_be_told(function: Any) -> None:
 
 def test_rules_are_those_given() -> None:
     """
-    All lanes are alike.
+    All lanes are alike, but for what may be sent again without harm: nothing, unless it is said.
     """
-    assert http_batch().rules("lane") == LaneRules(max_records=100, max_bytes=1_000_000, all_or_none=False)
-    rules = http_batch(max_records=10, max_bytes=500, all_or_none=True).rules("lane")
-    assert rules == LaneRules(max_records=10, max_bytes=500, all_or_none=True)
+    rules = LaneRules(max_records=100, max_bytes=1_000_000, all_or_none=False)
+    for kind in WriteType:
+        assert http_batch().rules(Lane("a", kind)) == rules
+    own = http_batch(max_records=10, max_bytes=500, all_or_none=True, max_in_flight=2, idempotent=("update", "delete"))
+    rules = LaneRules(max_records=10, max_bytes=500, all_or_none=True, max_in_flight=2)
+    assert own.rules(Lane("a", WriteType.CREATE)) == rules
+    assert own.rules(Lane("a", WriteType.UPDATE)) == attrs.evolve(rules, idempotent=True)
+    assert http_batch(idempotent="upsert").rules(Lane("a", WriteType.UPSERT)).idempotent
 
 
 @pytest.mark.parametrize(
@@ -301,6 +307,8 @@ def test_rules_are_those_given() -> None:
         ({"types": ["merge"]}, ValueError, "merge"),
         ({"max_records": 0}, ValueError, "max_records"),
         ({"max_bytes": 0}, ValueError, "max_bytes"),
+        ({"max_in_flight": 0}, ValueError, "max_in_flight"),
+        ({"idempotent": ["merge"]}, ValueError, "merge"),
         ({"overhead": -1}, ValueError, "overhead"),
         ({"overhead": "1"}, TypeError, "overhead"),
         ({"poll_interval": float("inf")}, ValueError, "poll_interval must be finite"),

@@ -29,6 +29,6 @@ def airtable(base: str, *, token: str, url: str = "https://api.airtable.com", **
             raise Retry("HTTP 429", LOCKOUT, pause_lane=True)
         return in_order(answer.json["records"], call, fate, matches=matches if call.type.value == "update" else None)
 
-    options = {"max_records": 10, "all_or_none": True, "statuses": {429}, **options}
+    options = {"max_records": 10, "all_or_none": True, "statuses": {429}, "idempotent": "update", **options}
     headers, types = {"authorization": f"Bearer {token}"}, ("create", "update")
     return HttpBatch(url, request=request, read=read, types=types, headers=headers, **options)

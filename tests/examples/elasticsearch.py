@@ -12,12 +12,12 @@ def elasticsearch(url: str, *, api_key: str, **options: Any) -> HttpBatch:
     def request(call: Call) -> Request:
         lines: list[Any] = []
         for item in call.items:
-            document = item.record
             if call.type.value == "create":
                 lines += [{"create": {}}, item]
-            else:
-                lines += [{call.type.value: {"_id": document.pop("id")}}]
-                lines += [{"doc": document}] if document else []  # a delete has nothing but the id
+                continue
+            document = item.record
+            lines += [{call.type.value: {"_id": document.pop("id")}}]
+            lines += [{"doc": document}] if document else []  # a delete has nothing but the id
         return Request("POST", f"/{call.object}/_bulk", lines=lines)
 
     def fate(entry: Any) -> Written | Rejected | Retry:
@@ -30,11 +30,13 @@ def elasticsearch(url: str, *, api_key: str, **options: Any) -> HttpBatch:
 
     def matches(entry: Any, item: Item) -> bool:
         (result,) = entry.values()
-        return bool(result["_id"] == item.record.get("id", result["_id"]))
+        return bool(result["_id"] == item.record["id"])
 
     def read(answer: Answer, call: Call) -> list[Any]:
         return in_order(answer.json["items"], call, fate, matches=None if call.type.value == "create" else matches)
 
     options = {"max_records": 1000, "max_bytes": 10_000_000, "overhead": 64, **options}
-    headers, types = {"authorization": f"ApiKey {api_key}"}, ("create", "update", "delete")
-    return HttpBatch(url, request=request, read=read, types=types, headers=headers, **options)
+    headers, safe = {"authorization": f"ApiKey {api_key}"}, ("update", "delete")
+    return HttpBatch(
+        url, request=request, read=read, types=("create", *safe), idempotent=safe, headers=headers, **options
+    )

@@ -123,6 +123,15 @@ async def test_elasticsearch_updates_and_deletes_by_id() -> None:
     assert api.requests[1].content == b'{"delete":{"_id":"3"}}\n'
 
 
+@pytest.mark.parametrize(("kind", "expected"), [("create", ["unknown"]), ("update", ["written 1"])])
+async def test_p07_what_was_lost_is_sent_again_only_if_that_does_no_harm(kind: str, expected: list[str]) -> None:
+    """
+    A second update changes nothing; a second create would make a second document.
+    """
+    api = Api((502, {}), (200, {"items": [es_item(kind, "1", 200)]}))
+    assert codes(await api.outcomes(es, Write("things", kind, {"id": "1", "n": 1}), attempts=2)) == expected
+
+
 @pytest.mark.parametrize("ids", ["21", "1", "112"])
 async def test_p02_elasticsearch_items_that_are_not_in_order(ids: str) -> None:
     """
