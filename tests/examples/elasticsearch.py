@@ -29,14 +29,12 @@ def elasticsearch(url: str, *, api_key: str, **options: Any) -> HttpBatch:
         return Written(result["_id"])
 
     def matches(entry: Any, item: Item) -> bool:
-        (result,) = entry.values()
-        return bool(result["_id"] == item.record["id"])
+        return bool(entry[next(iter(entry))]["_id"] == item.record["id"])
 
     def read(answer: Answer, call: Call) -> list[Any]:
         return in_order(answer.json["items"], call, fate, matches=None if call.type.value == "create" else matches)
 
     options = {"max_records": 1000, "max_bytes": 10_000_000, "overhead": 64, **options}
     headers, safe = {"authorization": f"ApiKey {api_key}"}, ("update", "delete")
-    return HttpBatch(
-        url, request=request, read=read, types=("create", *safe), idempotent=safe, headers=headers, **options
-    )
+    options |= {"types": ("create", *safe), "idempotent": safe, "headers": headers}
+    return HttpBatch(url, request=request, read=read, **options)
