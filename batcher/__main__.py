@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from batcher import __version__
-from batcher.cli import demo, load
+from batcher.cli import demo, load, sandbox
 from batcher.cli._errors import CommandError, ExitCode
 
 
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, summary in (
         ("demo", demo, "see what batching does, in a few seconds and without a network"),
         ("load", load, "write the records of a file and note the fate of each"),
+        ("sandbox", sandbox, "stand in for HubSpot or Salesforce, with faults to order"),
     ):
         layout = argparse.RawDescriptionHelpFormatter
         subparser = commands.add_parser(name, help=summary, description=command.DESCRIPTION, formatter_class=layout)

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeAlias
+from urllib.parse import unquote
 
 import anyio
 import attrs
@@ -51,8 +52,9 @@ class Call:
     """Ids of rows that other requests hold."""
 
     def name(self, parameter: str) -> str:
-        """Return a part of the path."""
-        return str(self.request.path_params[parameter])
+        """Return a part of the path; nothing if this path has no such part."""
+        # Routed as it was sent: the value of an external id may hold a slash.
+        return unquote(str(self.request.path_params.get(parameter, "")))
 
     def query(self, parameter: str, default: str = "") -> str:
         """Return a parameter of the query."""
@@ -91,7 +93,7 @@ class Sandbox(ABC):
         self.tokens = Tokens(self.TOKEN, token_lifetime)
         self.dice = Random(seed)
         self.clock = clock
-        self._app = Starlette(
+        self.app = Starlette(
             routes=_control.routes(self.faults, self.store),
             middleware=[Middleware(EncodedPaths)],
             exception_handlers={HTTPException: self._not_routed},
@@ -99,7 +101,7 @@ class Sandbox(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as an ASGI app."""
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +114,11 @@ class Sandbox(ABC):
     def close(self) -> None:
         """Close the database."""
         self.store.close()
+
+    def credentials(self) -> dict[str, str]:
+        """Return name and value of whatever is let in: well known, and no secrets."""
+        names = ("TOKEN", "CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
+        return {name.replace("_", " ").capitalize(): getattr(self, name) for name in names if hasattr(self, name)}
 
     def records(self, type: str, *, archived: bool = False) -> list[dict[str, Any]]:
         """Return the records of a type with their id, to be compared with what was written.
@@ -169,7 +176,7 @@ class Sandbox(ABC):
             response.headers.update(self._headers())
             return response
 
-        self._app.router.routes.append(Route(path, answer, methods=[method]))
+        self.app.router.routes.append(Route(path, answer, methods=[method]))
 
     async def _visit(self, request: Request, handler: Handler, *, admitted: bool) -> Response:
         fault = self.faults.next(request.method, request.url.path)

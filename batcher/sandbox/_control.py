@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -48,11 +49,11 @@ def routes(faults: Faults, store: Store) -> list[Route]:
 
     async def records(request: Request) -> Response:
         archived = request.query_params.get("archived") == "true"
-        found = store.rows(request.path_params["type"], archived=archived)
+        found = store.rows(unquote(request.path_params["type"]), archived=archived)
         return JSONResponse({"records": [to_json(row) for row in found]})
 
     async def associations(request: Request) -> Response:
-        return JSONResponse({"associations": store.associations(request.path_params["type"])})
+        return JSONResponse({"associations": store.associations(unquote(request.path_params["type"]))})
 
     return [
         Route("/sandbox/faults", show, methods=["GET"]),

@@ -125,14 +125,13 @@ def wanted(call: Call, records: Records) -> set[str]:
         body = object_of(call.body) if call.body else {}
     except CallError:
         return set()
-    parameters = call.request.path_params
-    ids = [parameters.get("id", ""), *_listed(call.query("ids"))]
+    ids = [call.name("id"), *_listed(call.query("ids"))]
     held = [records.locks("", {"id": id}) for id in ids]
     given = body.get("records", [body])
     for record in given if isinstance(given, list) else ():
         if isinstance(record, dict):
             attributes = record.get(ATTRIBUTES)
-            type = attributes.get("type") if isinstance(attributes, dict) else parameters.get("type")
+            type = attributes.get("type") if isinstance(attributes, dict) else call.name("type")
             held.append(records.locks(str(type), record))
     return set().union(*held)
 

@@ -83,8 +83,7 @@ class Rows:
         """
         self._check_type(call)
         body = object_of(call.body) if call.body else {}
-        id = call.request.path_params.get("id")
-        work = Work(call.name("type"), body if id is None else {**body, "id": id})
+        work = Work(call.name("type"), {**body, "id": call.name("id")})
         self.many.strikes(call, [work]).check(0)
         return body
 
@@ -93,7 +92,7 @@ class Rows:
             raise _not_found()
 
     def _target(self, call: Call) -> Row:
-        if "field" in call.request.path_params:
+        if call.name("field"):
             rows = self._by_address(call)
             if not rows:
                 raise _not_found()
