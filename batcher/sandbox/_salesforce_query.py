@@ -87,4 +87,6 @@ def _value(row: Row, name: str) -> Any:
 
 def _text(row: Row, name: str) -> str:
     value = _value(row, name)
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
