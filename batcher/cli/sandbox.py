@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("provider", choices=("hubspot", "salesforce"), help="whom to stand in for")
     parser.add_argument("--port", type=int, default=8081, help="where to listen; 0 picks one (default: 8081)")
-    parser.add_argument("--database", default=":memory:", metavar="PATH", help="where to keep records (default: nowhere)")
+    parser.add_argument(
+        "--database", default=":memory:", metavar="PATH", help="where to keep records (default: nowhere)"
+    )
     what = "let FIELD of OBJECT be unique: it can address a record; may be repeated"
     parser.add_argument("--unique", action="append", default=[], metavar="OBJECT.FIELD", help=what)
     parser.add_argument("--seed", type=int, default=0, help="of all that happens at random (default: 0)")

@@ -187,7 +187,10 @@ class Sandbox(ABC):
         if not admitted:
             self._admit(request)
         body = await self._body(request, any_type=admitted)
-        response = await self._apply(Call(request, body, fault), handler)
+        try:
+            response = await self._apply(Call(request, body, fault), handler)
+        except Refused as refused:  # whose answer can be lost as well
+            response = refused.to_response()
         return response if fault is None else await self._afterwards(fault, response)
 
     async def _body(self, request: Request, *, any_type: bool) -> bytes:
@@ -203,6 +206,7 @@ class Sandbox(ABC):
             self.tokens.revoke(request.headers.get("authorization", "").removeprefix("Bearer "))
             raise self._expired()
         elif fault.kind is FaultKind.RESET:
+            await request.body()  # else some clients notice while they send, and see an orderly end
             return Reset()
         elif fault.kind is FaultKind.THROTTLE:
             raise self._throttled(fault.code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from batcher.sandbox._hubspot_limits import HubSpotLimits, Meter
 from batcher.sandbox._hubspot_records import DEFAULT_OBJECTS, HubSpotObject, Records
 from batcher.sandbox._refusals import Refused
 
+_VERSION: Final = re.compile(r"\d{4}-(03|09)(-beta)?")
 # Undated and dated: /crm/v3/objects/contacts and /crm/objects/2026-03/contacts are one place.
 _OBJECTS: Final = ("/crm/v3/objects/{type}", "/crm/objects/{version}/{type}")
 _ASSOCIATIONS: Final = (
@@ -95,6 +97,8 @@ class HubSpotSandbox(Sandbox):
             )
         if not self.tokens.admits(token):
             raise self._expired()
+        if not _VERSION.fullmatch(request.path_params.get("version", "2026-03")):
+            raise self._failure(404, "there is no such version")
         policy = self._meter.exceeded()
         if policy is not None:
             raise self._throttled(policy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf, nan
@@ -12,6 +14,7 @@ import httpx
 import pytest
 
 from batcher.sandbox import ConnectionLost, Fault, FaultKind, Faults, HubSpotSandbox, SalesforceSandbox, Sandbox
+from batcher.sandbox._breaking import BREAK, Reset
 from tests.sandbox.transport import client_of
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +143,66 @@ async def test_rejected_records_have_the_ordered_code(name):
         assert "STRING_TOO_LONG" in answer.text
         assert "too long" in answer.text
         assert it.written() == 2
+
+
+@pytest.mark.parametrize(("applied", "phones"), [(False, 1), (True, 2)])
+async def test_hubspot_drops_updates_too(applied, phones):
+    """Of two records that are there, one has no result."""
+    async with provider("hubspot", Fault("drop", path="/batch/update", applied=applied)) as it:
+        await it.write()
+        inputs = [{"id": row["id"], "properties": {"phone": "1"}} for row in it.sandbox.records("contacts")[:2]]
+        answer = await it.client.post("/crm/v3/objects/contacts/batch/update", json={"inputs": inputs})
+        assert (answer.status_code, len(answer.json()["results"])) == (200, 1)
+        assert sum("phone" in row["fields"] for row in it.sandbox.records("contacts")) == phones
+
+
+async def test_a_refusal_can_be_lost_as_well():
+    """Half of an answer that refuses, and nothing written."""
+    async with provider("salesforce", Fault("half")) as it:
+        with pytest.raises(httpx.ReadError):
+            await it.client.post("/services/data/v60.0/composite/sobjects", json={"records": []})
+
+
+async def test_a_server_is_told_to_break_and_waited_for():
+    """The app does not return before the server has noticed, and sends nothing."""
+    messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+    broken: list[bool] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    await Reset()({"type": "http", "extensions": {BREAK: broken.append}}, receive, send)
+    assert (broken, messages) == ([False], [])
+
+
+async def test_who_hangs_up_while_sending_is_not_answered():
+    """499, which nobody reads; nothing is written, and no traceback."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with HubSpotSandbox() as sandbox:
+        path = "/crm/v3/objects/contacts"
+        headers = {"authorization": f"Bearer {sandbox.TOKEN}", "content-type": "application/json"}
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": raw}
+        await sandbox(scope, receive, send)
+        assert sent[0]["status"] == 499
+        assert sandbox.records("contacts") == []
+
+
+def test_without_the_extra_it_says_what_to_install():
+    """A sentence with the extra's name."""
+    code = "import sys; sys.modules['starlette'] = None; import batcher.sandbox"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "pip install 'saas-batcher[server]'" in result.stderr
 
 
 async def test_hubspot_locks_the_whole_request():

@@ -448,6 +448,6 @@ async def test_more_soql_is_refused(query, code):
 async def test_single_records_that_are_not_there(method, path):
     """404 for a record, an address and a type."""
     async with org() as (_, client, _):
-        given = {"json": {"LastName": "x"}} if method == "PATCH" else {}
-        answer = await client.request(method, f"{DATA}/sobjects/{path}", **given)
+        given = {"LastName": "x"} if method == "PATCH" else None
+        answer = await client.request(method, f"{DATA}/sobjects/{path}", json=given)
         assert (answer.status_code, answer.json()[0]["errorCode"]) == (404, "NOT_FOUND")

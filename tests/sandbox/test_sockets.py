@@ -29,6 +29,14 @@ def exchange(address: str, headers: str = "") -> bytes:
     return received
 
 
+@pytest.mark.parametrize("status", [420, 423, 477, 521, 599])
+def test_a_status_without_a_name_is_sent(status):
+    """Providers and what stands before them have some of their own."""
+    with HubSpotSandbox() as sandbox, served(sandbox) as address:
+        sandbox.faults.order(Fault("error", status=status, html=True))
+        assert exchange(address, "Connection: close\r\n").startswith(f"HTTP/1.1 {status} ".encode())
+
+
 @pytest.mark.parametrize("applied", [False, True])
 def test_a_reset_is_a_reset(applied):
     """The socket says so: not an orderly end, not a 500. The request was applied or not, as ordered."""
