@@ -23,6 +23,8 @@ from batcher.sandbox._hubspot_records import ID, Records, check_all, shuffled
 from batcher.sandbox._store import Row
 
 MAX_INPUTS: Final = 100
+# What a number of a type can be: 32 bits.
+_MANY: Final = 2**31
 
 
 @attrs.frozen
@@ -137,7 +139,10 @@ class Batches:
 
     def _links(self, input: dict[str, Any]) -> list[tuple[str, list[tuple[str, int]]]]:
         links = []
-        for each in input.get("associations") or ():
+        given = input.get("associations") or []
+        if not isinstance(given, list):
+            raise bad_json("Cannot deserialize value of type `java.util.ArrayList`")
+        for each in given:
             to, types = parse_link(each)
             if not types or not self.records.store.exists(to):
                 raise Problem(400, "VALIDATION_ERROR", "One or more associations are not valid", {"id": [to]})
@@ -213,6 +218,8 @@ def parse_link(given: Any) -> tuple[str, list[tuple[str, int]]]:
     """
     try:
         types = [(str(each["associationCategory"]), int(each["associationTypeId"])) for each in given["types"]]
+        if any(abs(number) >= _MANY for _, number in types):
+            raise ValueError("more than HubSpot's numbers hold")
         return str(given["to"]["id"]), types
     except (KeyError, TypeError, ValueError):
         raise bad_json("Some required fields were not set: [to, types]") from None

@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 import attrs
 from starlette.responses import JSONResponse, Response
 
-from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._json_reading import NotJSON
 from batcher.sandbox._app import Call
 from batcher.sandbox._faults import FaultKind, Faults
 from batcher.sandbox._hubspot_answers import Problem, bad_json, batch, not_found, to_json
 from batcher.sandbox._hubspot_batches import MAX_INPUTS, Batches, Done, Strikes, parse_link
 from batcher.sandbox._hubspot_records import Records, check_all, name_of, type_id_of
+from batcher.sandbox._reading import object_in
 from batcher.sandbox._store import Row
 
 Inputs: TypeAlias = list[dict[str, Any]]
@@ -170,12 +171,9 @@ def check_lock(call: Call) -> None:
 
 def _object_of(body: bytes) -> dict[str, Any]:
     try:
-        given = decode(body)
+        return object_in(body)
     except NotJSON as error:
         raise bad_json(str(error)) from None
-    if not isinstance(given, dict):
-        raise bad_json("Cannot deserialize instance")
-    return given
 
 
 def _inputs_of(body: bytes, most: int) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 import attrs
 from starlette.responses import JSONResponse, Response
 
-from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._json_reading import NotJSON
 from batcher.sandbox._app import Call
 from batcher.sandbox._faults import FaultKind, Faults
+from batcher.sandbox._reading import object_in
 from batcher.sandbox._salesforce_collections import ID_FIELD, Collections, RolledBack, Strikes, Work
 from batcher.sandbox._salesforce_query import shown
 from batcher.sandbox._salesforce_records import ATTRIBUTES, LOCKED, CallError, ItemError, Records
@@ -60,8 +61,8 @@ class Handlers:
         given = object_of(call.body) if call.body else {}
         ids = given.get("ids", _listed(call.query("ids")))
         fields = given.get("fields", _listed(call.query("fields")))
-        if not isinstance(ids, list) or not isinstance(fields, list) or len(ids) > _MAX_READ:
-            raise CallError(400, "INVALID_INPUT", f"ids and fields must be lists, of at most {_MAX_READ} ids")
+        if not _are_texts(ids) or not _are_texts(fields) or len(ids) > _MAX_READ:
+            raise CallError(400, "INVALID_INPUT", f"ids and fields must be lists of texts, of at most {_MAX_READ} ids")
         found = [self._find(call.name("type"), id) for id in ids]
         return JSONResponse([None if row is None else shown(row, call.name("version"), fields) for row in found])
 
@@ -111,12 +112,9 @@ def object_of(body: bytes) -> dict[str, Any]:
     :raises CallError: it is none
     """
     try:
-        given = decode(body)
+        return object_in(body)
     except NotJSON as error:
         raise CallError(400, "JSON_PARSER_ERROR", error.detail("the body").message) from None
-    if not isinstance(given, dict):
-        raise CallError(400, "JSON_PARSER_ERROR", "the body must be an object")
-    return given
 
 
 def wanted(call: Call, records: Records) -> set[str]:
@@ -134,6 +132,10 @@ def wanted(call: Call, records: Records) -> set[str]:
             type = attributes.get("type") if isinstance(attributes, dict) else call.name("type")
             held.append(records.locks(str(type), record))
     return set().union(*held)
+
+
+def _are_texts(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(each, str) for each in given)
 
 
 def _listed(given: str) -> list[str]:
