@@ -19,8 +19,8 @@ BREAK: Final = "batcher.break"
 class ConnectionLost(Exception):
     """The connection broke, as ordered, and there is no socket that could show it.
 
-    In-process tests map it to the error that their client raises for a broken connection. A server without the extension
-    answers 500 instead.
+    In-process tests map it to the error that their client raises for a broken connection. A server without the
+    extension answers 500 instead.
     """
 
 

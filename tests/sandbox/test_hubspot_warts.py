@@ -226,6 +226,7 @@ async def test_archiving_says_nothing():
         assert (read.status_code, read.json()["errors"][0]["context"]) == (207, {"ids": [id]})
 
 
+LARGE = {"to": {"id": "1"}, "types": [{"associationCategory": "x", "associationTypeId": 2**31}]}
 NESTED = '{"inputs":[{"properties":{"a":{}}}]}'
 
 
@@ -239,6 +240,9 @@ NESTED = '{"inputs":[{"properties":{"a":{}}}]}'
         ("create", '{"inputs":[{"properties":1}]}', "Invalid input JSON"),
         ("create", NESTED, "Invalid input JSON"),
         ("create", '{"inputs":[{"properties":{},"associations":[{"to":1}]}]}', "Invalid input JSON"),
+        ("create", '{"inputs":[{"properties":{},"associations":5}]}', "Invalid input JSON"),
+        ("create", json.dumps({"inputs": [{"properties": {}, "associations": [LARGE]}]}), "Invalid input JSON"),
+        ("create", '{"inputs":[{"properties":{"a":"\\ud800"}}]}', "Invalid input JSON"),
         ("update", '{"inputs":[{"id":1,"properties":{}}]}', "Invalid input JSON"),
         ("upsert", '{"inputs":[{"id":"a@b.c","properties":{}}]}', "non-unique"),
         ("create", '{"inputs":[]}', "The maximum number of inputs supported in a batch request is 100"),
