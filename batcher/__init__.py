@@ -37,7 +37,7 @@ from batcher.outcomes import (
     Unknown,
     Written,
 )
-from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
+from batcher.policies import AutoBatchPolicy, Limits, Quota, RetryPolicy
 from batcher.writer import Writer
 from batcher.writes import Association, Write, WriteType
 
@@ -60,6 +60,7 @@ __all__ = [
     "NotWritten",
     "Outcome",
     "Overloaded",
+    "Quota",
     "Receipt",
     "RecordError",
     "RecordNotWritten",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import io
 import sys
 from collections.abc import Sequence
 
 from batcher import __version__
-from batcher.cli import demo, load, sandbox
+from batcher.cli import demo, load, sandbox, serve
 from batcher.cli._errors import CommandError, ExitCode
 
 
@@ -24,8 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed the help or the problem
         return int(stop.code or 0)
     try:
-        if importlib.util.find_spec("rich") is None:
-            raise CommandError("the command needs the extra 'cli': pip install 'saas-batcher[cli]'")
         return int(arguments.run(arguments))
     except CommandError as error:
         sys.stderr.write(f"batcher {arguments.command}: {error}\n")
@@ -51,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, summary in (
         ("demo", demo, "see what batching does, in a few seconds and without a network"),
         ("load", load, "write the records of a file and note the fate of each"),
+        ("serve", serve, "serve the Write API over HTTP, with a database behind it"),
         ("sandbox", sandbox, "stand in for HubSpot or Salesforce, with faults to order"),
     ):
         layout = argparse.RawDescriptionHelpFormatter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
 from math import inf, isnan
 from typing import Any, Literal
@@ -10,6 +10,9 @@ from typing import Any, Literal
 import attrs
 
 Seconds = float | timedelta
+
+# A batch that need not wait for a quota waits this long for company: below what a person notices.
+_GATHER = 0.02
 
 
 def to_seconds(name: str, value: object) -> float:
@@ -32,6 +35,14 @@ def to_seconds(name: str, value: object) -> float:
 
 def _max_delay(value: Seconds) -> float:
     return to_seconds("max_delay", value)
+
+
+def _gather(value: Seconds | None) -> float | None:
+    return None if value is None else to_seconds("gather", value)
+
+
+def _per(value: Seconds) -> float:
+    return to_seconds("per", value)
 
 
 def _deadline(value: Seconds) -> float:
@@ -81,6 +92,61 @@ class AutoBatchPolicy:
     """A batch never holds more bytes than this, counted as they are encoded. Unused without sizes."""
     max_delay: float = attrs.field(default=0.05, converter=_max_delay)
     """Seconds from the first record of a batch to its departure; 0 leaves at the next turn of the loop."""
+    gather: float | None = attrs.field(default=None, converter=_gather)
+    """Seconds from the first record of a batch to its departure where a quota has room for its call; while it has none,
+    the batch fills. None is ``max_delay``: the right choice where calls have a price, and company is worth the wait."""
+
+    @gather.validator
+    def _check_gather(self, _: object, value: float | None) -> None:
+        if value is not None and value > self.max_delay:
+            raise ValueError(
+                f"gather must be at most max_delay, {self.max_delay:g} s, not {value:g}: it is a part of it"
+            )
+
+    @classmethod
+    def for_quota(cls, calls: int, per: Seconds, *, unused: Literal["free", "priced"]) -> AutoBatchPolicy:
+        """Return the policy for a quota of *calls* in any *per* seconds.
+
+        With calls that arrive evenly, a batch that waits for ``per / calls`` never meets a used-up quota. That is the
+        delay where each call has a price, ``unused="priced"``. Where the unused part of a quota is lost anyway,
+        ``unused="free"``, nobody waits for so long: a batch gathers for 20 ms, and longer only while the quota is used
+        up.
+
+        :raises ValueError: an argument out of range
+        """
+        if unused not in ("free", "priced"):
+            raise ValueError(f"unused must be 'free' or 'priced', not {unused!r}")
+        quota = Quota(calls=calls, per=per)
+        max_delay = quota.per / quota.calls
+        return cls(max_delay=max_delay, gather=min(_GATHER, max_delay) if unused == "free" else None)
+
+    @property
+    def window(self) -> float:
+        """Seconds for which a batch waits for company."""
+        return self.max_delay if self.gather is None else self.gather
+
+
+@attrs.frozen(kw_only=True)
+class Quota:
+    """What a provider allows in any window of time: calls, records, or both."""
+
+    per: float = attrs.field(converter=_per)
+    """Length of the window in seconds."""
+    calls: float = _count(inf, endless=True)
+    """Calls that may begin within any such window, retries and the search for culprits included."""
+    records: float = _count(inf, endless=True)
+    """Records that they may carry together."""
+    by: Callable[[Any], Hashable] | None = attrs.field(default=None)
+    """Called with the key of a lane: lanes with equal results share the quota. None shares it among all lanes."""
+
+    @per.validator
+    def _check_per(self, _: object, value: float) -> None:
+        if not 0 < value < inf:
+            raise ValueError(f"per must be more than 0 seconds and finite, not {value}")
+
+    def __attrs_post_init__(self) -> None:
+        if self.calls == inf and self.records == inf:
+            raise ValueError("a quota needs calls or records, the figure that it limits")
 
 
 @attrs.frozen(kw_only=True)
@@ -100,17 +166,32 @@ class RetryPolicy:
     backoff_cap: float = attrs.field(default=20.0, converter=_backoff_cap)
     """Upper end of every backoff, in seconds. 20 as in the standard mode of the AWS SDKs."""
     on_unknown: Literal["raise", "retry"] = attrs.field(default="raise")
-    """A record that may have been applied: tell the caller, or send it again and risk a duplicate."""
+    """A record that may have been applied: tell the caller, or send it again and risk a duplicate.
+
+    Where a destination knows that a second time does no harm, as with updates, upserts and deletes, it is sent again.
+    """
     isolation_calls: int = _count(50)
     """Extra calls one refused batch may cost while the culprits are looked for.
 
     One culprit among 100 costs at most 14 calls by halving, three cost about 40.
     """
 
+    def sends_again(self, *, idempotent: bool) -> bool:
+        """Return whether a record that may have been applied is sent again."""
+        return idempotent or self.on_unknown == "retry"
+
     @on_unknown.validator
     def _check_on_unknown(self, _: object, value: str) -> None:
         if value not in ("raise", "retry"):
             raise ValueError(f"on_unknown must be 'raise' or 'retry', not {value!r}")
+
+
+def _to_quotas(value: Iterable[Quota]) -> tuple[Quota, ...]:
+    quotas = tuple(value)
+    for each in quotas:
+        if not isinstance(each, Quota):
+            raise TypeError(f"quotas must hold Quota(...), not {type(each).__name__}")
+    return quotas
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +219,9 @@ class Limits:
     shutdown_timeout: float = attrs.field(default=30.0, converter=_shutdown_timeout)
     """Seconds to drain after the ``async with`` body ended. 30 is what Kubernetes grants a pod by default."""
 
+    quotas: tuple[Quota, ...] = attrs.field(default=(), converter=_to_quotas)
+    """What the provider allows in a window of time; all of them are kept. They outrank every delay."""
+
     @property
     def lane_records(self) -> int:
         """The ceiling of pending records of one lane."""
@@ -151,11 +235,16 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class LaneRules:
-    """What a destination allows in one call of one lane."""
+    """What a destination allows one lane, whatever the policies of the batcher say."""
 
     max_records: float = _count(inf, endless=True)
     """Records that one call may carry."""
     max_bytes: float = _count(inf, endless=True)
     """Encoded bytes that one call may carry."""
+    max_in_flight: float = _count(inf, endless=True)
+    """Calls that may be out at the same time. With 1 no two calls of the lane overlap."""
     all_or_none: bool = True
     """Whether the destination can apply a call as a whole or not at all."""
+    idempotent: bool = False
+    """Whether a write that may have been applied can be sent again without harm, as an update can and a create cannot.
+    It is, then, whatever ``RetryPolicy(on_unknown=...)`` says."""

@@ -188,7 +188,7 @@ class Writer(Shell):
             if len(set(lanes)) > 1:
                 raise InvalidGroup(
                     f"the group spans {len(set(lanes))} lanes, and a call carries one: all members need the same "
-                    "object, type and headers"
+                    "object, type and headers, and whatever else the destination keeps apart"
                 )
             return await self._accept_group(crew, receipts, lanes[0])
         outcomes = await self._accept_all(crew, receipts, lanes)

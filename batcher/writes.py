@@ -30,6 +30,8 @@ class Association:
     """The provider's number of the association type."""
     category: str = "HUBSPOT_DEFINED"
     """Who defined the association type, in the provider's words."""
+    object: str | None = attrs.field(default=None, kw_only=True)
+    """The provider's name of the kind of the other record. Needed where HubSpot links a record that exists already."""
 
 
 def _to_type(value: WriteType | str) -> WriteType:

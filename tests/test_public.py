@@ -30,6 +30,7 @@ NAMES = [
     "NotWritten",
     "Outcome",
     "Overloaded",
+    "Quota",
     "Receipt",
     "RecordError",
     "RecordNotWritten",
@@ -68,9 +69,12 @@ def test_every_public_name_is_documented(name):
 
 def test_destinations_are_found_where_the_design_says():
     """Lazily, and with a clear error for others."""
-    assert {"Ampersand", "Destination", "Prepared", "SQLite", "Table"} == set(batcher.destinations.__all__)
+    assert {"Ampersand", "Destination", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"} == set(
+        batcher.destinations.__all__
+    )
     assert batcher.destinations.SQLite.__name__ == "SQLite"
     assert batcher.destinations.Table.__name__ == "Table"
+    assert batcher.destinations.Salesforce.__name__ == "Salesforce"
     with pytest.raises(AttributeError, match="HubSpoot"):
         batcher.destinations.HubSpoot  # noqa: B018
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +15,27 @@ import anyio
 import httpx
 import pytest
 
+from tests.cli.serving import Server
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", README, re.DOTALL | re.MULTILINE)
+
+# As much of curl as the README needs, so that its lines are run where there is no curl.
+CURL = """
+import sys, httpx
+arguments, headers, body = sys.argv[1:], {}, None
+while arguments:
+    argument = arguments.pop(0)
+    if argument == "-H":
+        name, _, value = arguments.pop(0).partition(": ")
+        headers[name] = value
+    elif argument == "-d":
+        body = arguments.pop(0)
+    elif argument != "-s":
+        url = argument
+print(httpx.request("GET" if body is None else "POST", url, headers=headers, content=body).text, end="")
+"""
 
 
 @pytest.mark.parametrize(("code", "output"), BLOCKS, ids=[f"block {n}" for n in range(1, len(BLOCKS) + 1)])
@@ -30,6 +51,74 @@ def test_the_code_runs_and_prints_what_the_readme_says(code, output, tmp_path):
     )
     assert result.stderr == ""
     assert result.stdout == output
+
+
+@pytest.fixture
+def serving(tmp_path):
+    server = Server(tmp_path)
+    yield server.start("--unique", "contacts.email")
+    server.process.kill()
+    server.process.communicate()
+
+
+def curls():
+    """Return folders with a curl: a stand-in that is always there, and the real one where there is one."""
+    return ["stand-in", *(["curl"] if shutil.which("curl") else [])]
+
+
+@pytest.mark.parametrize("curl", curls())
+def test_the_lines_of_curl_do_what_the_readme_says(curl, serving, tmp_path):
+    """Run by a shell against a server, in order; then SIGTERM writes what still waits."""
+    (lines,) = [
+        block for block in re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE) if "write()" in block
+    ]
+    lines = lines.replace("http://127.0.0.1:8080", serving.address)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    if curl == "stand-in":
+        (folder / "curl").write_text(f"#!{sys.executable}\n{CURL}")
+        (folder / "curl").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "NO_PROXY": "127.0.0.1"}
+    result = subprocess.run(
+        ["sh", "-eu", "-c", lines], capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    single, batch, whole, operation, outcomes, deletion = map(json.loads, result.stdout.splitlines())
+    assert single["result"] == {"success": True, "recordId": "1"}
+    assert [each["success"] for each in batch["results"]] == [False, True]
+    assert batch["results"][0]["data"]["errors"][0]["code"] == "DUPLICATE_VALUE"
+    assert [each["data"]["outcome"] for each in whole["results"]] == ["rejected", "rolled_back"]
+    assert operation["status"] == "in_progress"
+    assert outcomes["results"] == [{"index": 0, "outcome": "in_progress", "applied": "maybe"}]
+    assert (deletion["status"], deletion["detail"]) == (403, "deletion is not enabled for this object")
+    assert serving.stop()[0] == 0
+    assert [row["email"] for row in serving.rows()] == ["ada@example.com", "bob@example.com", "dan@example.com"]
+
+
+def test_the_mounted_server_serves(tmp_path, monkeypatch):
+    """Below a prefix of the host, and drained by its lifespan."""
+    (code,) = [code for code, _ in BLOCKS if "Mount(" in code]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    app = names["app"]
+
+    async def main() -> None:
+        transport = httpx.ASGITransport(app)
+        headers = {"x-api-key": "open-sesame"}
+        path = "/crm/v1/projects/demo/integrations/crm/objects/contacts"
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://a", headers=headers) as client,
+        ):
+            body = {"groupRef": "acme", "type": "create", "record": {"email": "ada@example.com"}}
+            answer = await client.post(path, json=body)
+            assert answer.json()["result"] == {"success": True, "recordId": "1"}
+            assert (await client.get("/crm/healthz")).status_code == 200
+            assert (await client.get("/healthz")).status_code == 404
+
+    anyio.run(main)
 
 
 def test_there_is_something_to_run():

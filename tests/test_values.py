@@ -141,7 +141,7 @@ def test_policies_convert_and_derive():
     assert (Limits().lane_records, Limits().lane_bytes) == (50_000, 128 * 1024 * 1024)
     assert (Limits(max_pending_records=1).lane_records, Limits(max_pending_bytes=1).lane_bytes) == (1, 1)
     assert (Limits(max_lane_records=7).lane_records, Limits(max_lane_bytes=8).lane_bytes) == (7, 8)
-    assert LaneRules().max_records == inf
+    assert LaneRules().max_records == LaneRules().max_in_flight == inf
 
 
 def test_defaults_are_the_documented_ones():

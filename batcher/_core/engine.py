@@ -15,6 +15,7 @@ from typing import Any
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
+from batcher._core.pacing import Meter, note
 from batcher._core.retries import not_sent
 from batcher._core.settling import Settling
 from batcher._core.states import State, advance
@@ -73,7 +74,6 @@ class Engine:
         self._lanes = house.lanes
         self._admission = house.admission
         self._max_lane_pending = limits.lane_records
-        self._max_lane_in_flight = limits.max_lane_in_flight
 
     # In
 
@@ -103,8 +103,8 @@ class Engine:
         queue.append(entry)
         count = len(queue)
         if count >= lane.max_records and count - lane.dead >= lane.max_records:
-            if lane in self.house.ring or lane.in_flight >= self._max_lane_in_flight:
-                return NOTHING  # the end of a call will send it
+            if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
+                return NOTHING  # the end of a call will send it, or the end of a window
             self._collect(now)  # what is due already is served before new input
             self.house.attend(lane, now)
             return Verb.DISPATCH
@@ -158,7 +158,7 @@ class Engine:
             raise InvalidRecord(f"the record is too large: {problem}")
         if unit.lane.filled_by(unit):
             self._collect(now)  # what is due already is served before new input
-            self._lanes.setdefault(unit.lane.key, unit.lane)  # forgotten if what has just expired was its last
+            self.house.keep(unit.lane)  # forgotten if what has just expired was its last
         if admission.must_wait(unit.lane, count, unit.size):
             admission.enqueue(unit)
             self.house.watch_expiry(unit)
@@ -166,7 +166,7 @@ class Engine:
             return Verb.WAIT
         admission.hold(unit.lane, count, unit.size)
         self.house.accept(unit, now)
-        return Verb.DISPATCH if self.house.ring else Verb.CLOCK
+        return Verb.DISPATCH if self.house.ring or self.house.pacing.awake else Verb.CLOCK
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""
@@ -211,14 +211,16 @@ class Engine:
         if self._admission.queues:
             self._let_in(now)
         batches: list[Batch] = []
-        ring, limits = house.ring, self._limits
-        while ring and len(house.in_flight) < limits.max_in_flight:
-            lane, _ = ring.popitem(last=False)
+        while len(house.in_flight) < self._limits.max_in_flight:
+            released = house.pacing.release(now, house.closes_at)
+            if released is None and not house.ring:
+                break
+            lane = released or house.ring.popitem(last=False)[0]
             if house.closing and lane.paused_until > house.closes_at:
-                self._give_up(lane, now)
-            elif lane.in_flight >= limits.max_lane_in_flight:
+                self._give_up(lane, now, "its lane is paused")
+            elif lane.in_flight >= lane.allowance.limit:
                 house.filling[lane] = None  # the end of a call brings it back
-            elif self._may_send(lane, now):
+            elif self._may_send(lane, now) and self._keeps_quotas(lane, now, released=released is not None):
                 batches.append(self._cut(lane, now))
                 house.attend(lane, now)
         settled, house.settled = house.settled, []
@@ -232,10 +234,21 @@ class Engine:
             return False
         return True
 
+    def _keeps_quotas(self, lane: Lane, now: float, *, released: bool) -> bool:
+        if not lane.meters:
+            return True
+        held_until = self.house.pacing.hold(lane, now, released=released)
+        if held_until is not None and self.house.closing and held_until > self.house.closes_at:
+            self.house.pacing.unhold(lane)
+            self._give_up(lane, now, "its quota is used up")
+        return held_until is None
+
     def _cut(self, lane: Lane, now: float) -> Batch:
         batch = lane.cut(now, self.house.closing)
         batch.dispatched_at = now
+        note(lane, len(batch.entries), now)
         lane.in_flight += 1
+        batch.changes = lane.allowance.note_sent(lane.in_flight)
         self.house.in_flight[batch] = None
         return batch
 
@@ -250,6 +263,8 @@ class Engine:
                 house.forget_if_idle(item, now)
             elif isinstance(item, Backoff):
                 self._bring_back(item, now)
+            elif isinstance(item, Meter):
+                house.pacing.look_at(item, now)
             else:
                 assert isinstance(item, (Entry, Group))
                 self.withdraw(item, now, "its deadline passed")
@@ -271,10 +286,10 @@ class Engine:
             house.admitted.append(unit)
         self._press_all(now)
 
-    def _give_up(self, lane: Lane, now: float) -> None:
-        """Settle what a pause holds longer than the batcher will live."""
+    def _give_up(self, lane: Lane, now: float, why: str) -> None:
+        """Settle what is held longer than the batcher will live."""
         for unit in dict.fromkeys(map(unit_of, lane.entries())):
-            self.withdraw(unit, now, "its lane is paused beyond the shutdown timeout")
+            self.withdraw(unit, now, f"{why} beyond the shutdown timeout")
 
     # Back
 
@@ -290,15 +305,18 @@ class Engine:
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
         self._part_late(batch, now)
+        congested = True  # a call that was given up on
         try:
             if batch.entries:
-                self._settling.settle(batch, answer, now, jitter)
+                congested = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
                 if unit.state is State.IN_FLIGHT:
                     house.settle(unit, [Unknown(error)] * len(unit.members), now)
             raise
+        finally:
+            batch.lane.allowance.note_answer(batch.changes, congested=congested)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
 
@@ -306,9 +324,10 @@ class Engine:
         """Settle the records of a call that takes too long, and return whether that is allowed.
 
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
-        still out. Under ``on_unknown="retry"`` its records wait for that, too, or they would be out twice.
+        still out. Records that will be sent again wait for that, too, or they would be out twice.
         """
-        if batch not in self.house.in_flight or not batch.entries or self._retry.on_unknown == "retry":
+        again = self._retry.sends_again(idempotent=batch.lane.idempotent)
+        if batch not in self.house.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
         batch.parting = list(self.house.settle_here(batch.lane, batch.entries, fates, batch.size, now))
@@ -380,6 +399,8 @@ class Engine:
                 for unit in backoff.units:
                     if unit.state is State.BACKING_OFF:
                         self.withdraw(unit, now, "the batcher closed before its next try")
+        for lane in list(house.pacing.held()):  # some may have to wait for longer than there is time now
+            house.pacing.unhold(lane)
         for lane in list(self._lanes.values()):
             house.attend(lane, now)
 

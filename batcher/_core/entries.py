@@ -189,7 +189,7 @@ class Backoff:
 class Batch:
     """What one call carries. ``records`` are in the order in which the verdicts must come."""
 
-    __slots__ = ("bundle", "dispatched_at", "entries", "lane", "parting", "reason", "sent", "size")
+    __slots__ = ("bundle", "changes", "dispatched_at", "entries", "lane", "parting", "reason", "sent", "size")
 
     def __init__(
         self, lane: Lane, entries: Sequence[Entry], size: int, reason: FlushReason, bundle: Bundle | None
@@ -202,6 +202,7 @@ class Batch:
         self.reason = reason
         self.bundle = bundle
         self.dispatched_at = 0.0
+        self.changes = 0  # of the allowance of its lane, before it left
 
     @property
     def group(self) -> Group | None:

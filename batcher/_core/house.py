@@ -16,6 +16,7 @@ from batcher._core.deadlines import Deadlines
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.identities import Identities
 from batcher._core.lanes import Lane
+from batcher._core.pacing import Pacing
 from batcher._core.states import State, advance, check
 from batcher.events import FlushReason
 from batcher.outcomes import Outcome, Written
@@ -29,6 +30,7 @@ class House:
 
     def __init__(self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]) -> None:
         self._auto_batch = auto_batch
+        self._limits = limits
         self._rules_of = rules_of
         self.lanes: dict[Hashable, Lane] = {}
         self.ring: OrderedDict[Lane, None] = OrderedDict()  # lanes that may have something to send, in turn
@@ -38,6 +40,7 @@ class House:
         self.admission = Admission(limits)
         self.identities = Identities()
         self.deadlines = Deadlines()
+        self.pacing = Pacing(limits.quotas, self.deadlines)
         self.closing = False
         self.closes_at = inf
         self.under_pressure = False
@@ -50,13 +53,22 @@ class House:
     def open_lane(self, key: Hashable) -> Lane:
         """Make the lane of *key*."""
         policy = self._auto_batch
-        lane = Lane(key, self._rules_of(key), policy.max_records, policy.max_bytes, policy.max_delay)
-        self.lanes[key] = lane
+        rules = self._rules_of(key)
+        lane = Lane(key, rules, policy.max_records, policy.max_bytes, policy.window, self._limits.max_lane_in_flight)
+        self.keep(lane)
         return lane
+
+    def keep(self, lane: Lane) -> None:
+        """Have *lane* found under its key: a new one, or one that has just been forgotten and is needed again."""
+        if self.lanes.setdefault(lane.key, lane) is lane and self._limits.quotas and not lane.meters:
+            self.pacing.enrol(lane)
 
     def attend(self, lane: Lane, now: float) -> None:
         """Put *lane* in the ring if it has something due, else note when to look again."""
         if lane in self.ring:
+            return
+        if lane.held_by is not None:
+            self.pacing.look_at(lane.held_by, now)  # it may have less to send than before
             return
         at = lane.due_at()
         self.filling.pop(lane, None)
@@ -83,13 +95,13 @@ class House:
         at = lane.due_at()
         if at is None or at == -inf or self.closing:
             self.attend(lane, now)
-        elif lane not in self.ring:
+        elif lane not in self.ring and lane.held_by is None:
             self.filling[lane] = None
             self.deadlines.schedule(lane, max(at, lane.paused_until))
 
     def press(self, now: float) -> None:
         """Make every half-filled batch due, because others wait for the places that it holds."""
-        for lane in list(self.filling):
+        for lane in [*self.filling, *self.ring, *self.pacing.held()]:
             lane.force(FlushReason.PRESSURE)
             self.attend(lane, now)
 
@@ -105,6 +117,8 @@ class House:
             self.ring.pop(lane, None)
             self.filling.pop(lane, None)
             self.deadlines.drop(lane)
+            if lane.meters:
+                self.pacing.leave(lane, now)
 
     # Arriving
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
+from typing import TYPE_CHECKING
 
+from batcher._core.concurrency import Allowance
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
 from batcher._core.states import State, advance
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
+
+if TYPE_CHECKING:
+    from batcher._core.pacing import Meter
 
 
 class Lane:
@@ -28,12 +33,16 @@ class Lane:
         "_forced_by",
         "_hastened",
         "all_or_none",
+        "allowance",
         "dead",
+        "held_by",
+        "idempotent",
         "in_flight",
         "key",
         "max_bytes",
         "max_delay",
         "max_records",
+        "meters",
         "parked",
         "paused_until",
         "pending",
@@ -42,17 +51,29 @@ class Lane:
         "size",
     )
 
-    def __init__(self, key: Hashable, rules: LaneRules, max_records: int, max_bytes: int, max_delay: float) -> None:
+    def __init__(
+        self,
+        key: Hashable,
+        rules: LaneRules,
+        max_records: int,
+        max_bytes: int,
+        max_delay: float,
+        max_in_flight: float = inf,
+    ) -> None:
         self.key = key
         self.all_or_none = rules.all_or_none
+        self.idempotent = rules.idempotent
         self.max_records = min(max_records, rules.max_records)
         self.max_bytes = min(max_bytes, rules.max_bytes)
         self.max_delay = max_delay
+        self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0
         self.parked = 0  # records of it that wait outside, behind an identity
         self.in_flight = 0  # calls
         self.paused_until = -inf
+        self.meters: tuple[Meter, ...] = ()
+        self.held_by: Meter | None = None  # whose quota keeps the next batch from leaving
         self.queue: deque[Entry] = deque()  # single records, tombstones among them
         self.dead = 0  # tombstones
         self.size = 0  # bytes of the living
@@ -157,8 +178,7 @@ class Lane:
 
     def cut(self, now: float, closing: bool) -> Batch:
         """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered."""
-        # A bundle is always due. If the queue is due as well, they take turns.
-        if self._bundles and not (self._bundle_was_last and self.queue and self._queue_due_at() <= now):
+        if self._bundle_is_next(now):
             self._bundle_was_last = True
             return self._cut_bundle()
         self._bundle_was_last = False
@@ -175,6 +195,16 @@ class Lane:
                 self._hastened.drop(entry)
         advance(entries, State.IN_FLIGHT)
         return Batch(self, entries, size, reason, None)
+
+    def _bundle_is_next(self, now: float) -> bool:
+        # A bundle is always due. If the queue is due as well, they take turns.
+        return bool(self._bundles) and not (self._bundle_was_last and self.queue and self._queue_due_at() <= now)
+
+    def next_records(self, now: float) -> int:
+        """Return how many records the next call carries; at most, where the limit is on bytes."""
+        if self._bundles and self._bundle_is_next(now):
+            return len(self._bundles[0].entries)
+        return int(min(self.count, self.max_records))
 
     def _take(self) -> tuple[list[Entry], int]:
         queue, size = self.queue, 0

@@ -33,20 +33,24 @@ class Settling:
         self._policy = policy
         self._atomic = atomic
 
-    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> None:
-        """Apply what a call returned, or the exception that it raised."""
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> bool:
+        """Apply what a call returned, or the exception that it raised; return whether there is a sign of congestion.
+
+        Whoever asks to be sent something again, or does not answer at all, has too much to do.
+        """
         if isinstance(answer, BaseException):
-            self._failed(batch, answer, now, jitter)
-            return
+            return self._failed(batch, answer, now, jitter)
         verdicts = listed(answer, len(batch.entries))
         if isinstance(verdicts, Unknown):
             self._settle(batch.entries, [verdicts] * len(batch.entries), now)
         elif plain(verdicts):
             self._house.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
+            return False
         elif batch.group is not None:
             self._answered_group(batch.group, verdicts, now, jitter)
         else:
             self._answered(batch, verdicts, now, jitter)
+        return not isinstance(verdicts, Unknown) and any(isinstance(verdict, Retry) for verdict in verdicts)
 
     def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
         if entries:
@@ -54,7 +58,7 @@ class Settling:
             fates = [doubted(fate) if entry.extras.maybe else fate for entry, fate in zip(entries, fates, strict=True)]
             self._house.settle_all(entries[0].lane, entries, fates, size, now)
 
-    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> None:
+    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> bool:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
             if self._atomic and isinstance(error, Exception) and not is_timeout(error):
@@ -67,6 +71,7 @@ class Settling:
             self._settle(batch.entries, refused_group(batch.group, error), now)
         else:
             self._isolate(batch, error, now)
+        return isinstance(error, Retry)
 
     def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
         count_attempt(batch.entries)
@@ -103,8 +108,8 @@ class Settling:
             at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
             if retry.pause_lane:
                 house.pause(unit.lane, at)
-            doubtful = retry.applied == "maybe" and policy.on_unknown == "raise"
-            if doubtful or not may_try_again(policy, unit, at, house.closes_at):
+            too_doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+            if too_doubtful or not may_try_again(policy, unit, at, house.closes_at):
                 self._settle(unit.members, [given_up(member, retry) for member in unit.members], now)
                 continue
             for member in unit.members:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ import attrs
 from batcher.outcomes import Accepted, Cause, ErrorDetail, NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 
 _VERSION: Final = 1
+# Codes of refusals that looked at no record: the key, the quota or the address is wrong.
+_OF_THE_CALL: Final = re.compile(r"HTTP[ _](30\d|40[1-5]|410)")
 
 
 def header_entry(load: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +44,13 @@ def outcome_entry(line: int, outcome: Outcome, *, tried_before: bool = False) ->
     if applied != outcome.applied:
         entry["note"] = "an earlier attempt of this line may have been applied"
     return entry
+
+
+def is_in_vain(entry: Mapping[str, Any]) -> bool:
+    """Return whether a line was sent and not written, for no fault of its own."""
+    if entry["outcome"] == Rejected.kind:
+        return all(_OF_THE_CALL.fullmatch(error["code"] or "") for error in entry["errors"])
+    return entry["outcome"] in (NotWritten.kind, Unknown.kind)
 
 
 def _to_error(cause: Cause) -> ErrorDetail:

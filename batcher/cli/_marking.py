@@ -35,6 +35,8 @@ class Marking:
     inner: Destination
     mark: Callable[[Sequence[int]], None]
     on_failure: Callable[[OSError], None]
+    largest_call: int = attrs.field(default=0, init=False)
+    """Lines of the largest call so far."""
 
     def encode(self, write: Write) -> Prepared:
         assert isinstance(write, NumberedWrite), "only load() uses this destination, and numbers its writes"
@@ -50,6 +52,7 @@ class Marking:
         except OSError as error:
             self.on_failure(error)
             return [NotWritten("the results file could not be written")] * len(items)
+        self.largest_call = max(self.largest_call, len(items))
         return await self.inner.send(lane, [item for _, item in items], all_or_none=all_or_none)
 
     async def __aenter__(self) -> Self:

@@ -10,8 +10,8 @@ import anyio.to_thread
 import attrs
 
 from batcher._receipts import Receipt
-from batcher.cli._entries import outcome_entry
-from batcher.cli._errors import CommandError
+from batcher.cli._entries import is_in_vain, outcome_entry
+from batcher.cli._errors import CommandError, first_of
 from batcher.cli._formats import Row
 from batcher.cli._input import InputFile
 from batcher.cli._marking import Marking, NumberedWrite
@@ -35,6 +35,9 @@ _LIMITS: Final = Limits(
 )
 # Nobody waits for a single record here, so a batch may wait to be full: calls are what costs.
 _AUTO_BATCH: Final = AutoBatchPolicy(max_delay=1.0)
+# Full calls in a row that wrote nothing, after which the destination is taken to be down. Four may be out at a time, so
+# the fifth began after another one had failed. What can be tried again has been, for a minute.
+_CALLS_IN_VAIN: Final = 5
 # Outcomes are recorded after each answer; this catches those that come without one, such as expiry.
 _SWEEP_SECONDS: Final = 0.25
 
@@ -63,6 +66,11 @@ class Pump:
     _room: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _read_all: bool = attrs.field(default=False, init=False)
     _problem: CommandError | None = attrs.field(default=None, init=False)
+    _marking: Marking = attrs.field(init=False)
+    _in_vain: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._marking = Marking(self.destination, self.results.mark, self._on_results_failure)
 
     async def run(self) -> None:
         """Load the file. When this returns or raises, every outcome is in the results file.
@@ -78,7 +86,7 @@ class Pump:
                     await self._write_all(tasks)
                 tasks.cancel_scope.cancel()
         except* CommandError as group:
-            self._problem = self._problem or _first(group)
+            self._problem = self._problem or first_of(group)
         finally:
             # The Writer is closed, so every receipt is settled. Also after cancellation, hence without await.
             self._record()
@@ -86,9 +94,8 @@ class Pump:
             raise self._problem
 
     async def _write_all(self, tasks: anyio.abc.TaskGroup) -> None:
-        destination = Marking(self.destination, self.results.mark, self._on_results_failure)
         async with Writer(
-            destination,
+            self._marking,
             auto_batch=_AUTO_BATCH,
             limits=_LIMITS,
             on_event=lambda _: self._woken.set(),
@@ -182,6 +189,24 @@ class Pump:
                 self._on_results_failure(error)
                 return
             self._forget(settled, refused)
+            self._give_up_if_in_vain(settled)
+
+    def _give_up_if_in_vain(self, settled: list[dict[str, Any]]) -> None:
+        """Stop when no line was looked at for a while: the rest of the file would fare no better.
+
+        By lines and not by calls, since a line that is tried again travels in several.
+
+        :param settled: lines that were sent and have just met their fate
+        """
+        vain = sum(map(is_in_vain, settled))
+        self._in_vain = self._in_vain + vain if vain == len(settled) else 0
+        is_something_left = self._receipts or not self._read_all
+        is_enough = vain and self._in_vain >= _CALLS_IN_VAIN * self._marking.largest_call
+        if is_enough and is_something_left and not self._reading.cancel_called:
+            self.tally.gave_up = True
+            self._reading.cancel()
+            for receipt in self._receipts.values():  # calls under way are waited for, and no more are made
+                receipt.withdraw()
 
     def _record(self) -> None:
         settled, refused = self._settled()
@@ -205,8 +230,3 @@ class Pump:
             self.tally.count(entry)
         self._room.set()
         self.show()
-
-
-def _first(group: BaseExceptionGroup[CommandError]) -> CommandError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

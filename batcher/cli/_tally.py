@@ -41,6 +41,8 @@ class Tally:
     """Lines of this run that may or may not be applied."""
     interrupted: bool = False
     """Whether a signal kept part of the file from being sent."""
+    gave_up: bool = False
+    """Whether the destination wrote nothing any more, and part of the file was not sent."""
     _examples: dict[str, list[str]] = attrs.field(factory=dict, init=False)
     _maybe_lines: list[int] = attrs.field(factory=list, init=False)
 
@@ -73,6 +75,8 @@ class Tally:
         """Return what the shell is told."""
         if self.interrupted:
             return ExitCode.INTERRUPTED
+        if self.gave_up:
+            return ExitCode.GAVE_UP
         return ExitCode.RECORDS_FAILED if self.failed or self.skipped_unresolved else ExitCode.OK
 
     def sentences(self, left_alone: Iterable[int]) -> Iterator[str]:
@@ -95,6 +99,11 @@ class Tally:
             yield (
                 f"Perhaps written: line {_ranges(lines, doubtful)}. Look whether the destination has them; "
                 "--resume --resend-unknown sends them again."
+            )
+        if self.gave_up:
+            yield (
+                "Stopped: the destination wrote nothing any more, for no record's fault. The rest of the file was not "
+                "sent. Once the destination works again, --resume goes on from here."
             )
         if self.interrupted:
             yield "Interrupted: the rest of the file was not sent. --resume goes on from here."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -14,8 +15,9 @@ import anyio
 import attrs
 
 from batcher.cli._demo_data import Contact, Workload, workload
-from batcher.cli._errors import ExitCode
+from batcher.cli._errors import CommandError, ExitCode, require
 from batcher.cli._signals import watch_signals
+from batcher.destinations import Destination
 from batcher.destinations.sqlite import SQLite, Table
 from batcher.errors import InvalidRecord, RecordError, error_for
 from batcher.events import Event, EventKind
@@ -27,7 +29,9 @@ from batcher.writes import Write, WriteType
 DESCRIPTION = """\
 Write 10,000 made-up contacts from 400 concurrent callers into a temporary SQLite database that answers like an API,
 50 ms a call: a sample of them with one call each, then all of them through submit(). Needs no network and no
-arguments, takes a few seconds, and leaves nothing behind."""
+arguments, takes a few seconds, and leaves nothing behind.
+
+With --http the database stands behind "batcher serve" on a socket of this machine, and the writer is a client of it."""
 
 _OBJECT: Final = "contacts"
 _TABLE: Final = Table(unique=["email"], required=["email"])
@@ -44,6 +48,10 @@ class Scale:
     """Concurrent tasks, each waiting for the fate of one record at a time. Also the records of the sample."""
     delay: float = 0.05
     """Seconds that each call takes, besides the work."""
+    http: bool = False
+    """Whether the database stands behind a server on a loopback socket."""
+    patience: float = 300.0
+    """Seconds after which it is stopped; it takes a few."""
 
 
 @attrs.define(eq=False)
@@ -81,23 +89,37 @@ class Run:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of this command: none."""
+    """Declare the arguments of this command."""
+    what = "write through the Write API, over a real socket (needs the extra 'server')"
+    parser.add_argument("--http", action="store_true", help=what)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the demo on stdout."""
-    del arguments  # there are none
-    return anyio.run(demo, Scale())
+    """Show the demo on stdout.
+
+    :raises CommandError: something that it needs is not installed, or it hangs
+    """
+    require("cli", "rich")
+    if arguments.http:
+        require("server", "starlette", "uvicorn", "prometheus_client", what="demo --http")
+    return anyio.run(demo, Scale(http=arguments.http))
 
 
 async def demo(scale: Scale) -> ExitCode:
-    """Show the demo inside a running event loop."""
+    """Show the demo inside a running event loop.
+
+    :raises CommandError: it hangs
+    """
+    code = ExitCode.INTERRUPTED
     async with anyio.create_task_group() as tasks:
         await tasks.start(watch_signals, tasks.cancel_scope.cancel)
-        await _compare(scale)
+        with anyio.move_on_after(scale.patience) as patience:
+            await _compare(scale)
+            code = ExitCode.OK
         tasks.cancel_scope.cancel()
-        return ExitCode.OK
-    return ExitCode.INTERRUPTED
+    if patience.cancelled_caught:
+        raise CommandError(f"it was stopped because it took longer than {scale.patience:g} s")
+    return code
 
 
 async def _compare(scale: Scale) -> None:
@@ -108,6 +130,7 @@ async def _compare(scale: Scale) -> None:
     _display.print_intro(
         f"{work.records:,} contacts from {scale.callers} concurrent callers, each waiting for the fate of its record.\n"
         f"A call takes {scale.delay * 1000:g} ms, and {Limits().max_lane_in_flight} calls may be out at a time.\n"
+        + ("Each is a request to a Write API on a loopback socket.\n" if scale.http else "")
     )
     with (
         TemporaryDirectory(prefix="batcher-demo-", ignore_cleanup_errors=True) as folder,
@@ -132,7 +155,10 @@ async def _write(
             show(run)
 
     database = SQLite(path, objects={_OBJECT: _TABLE}, delay=scale.delay)
-    async with Writer(database, auto_batch=auto_batch, on_event=count_calls) as crm:
+    async with (
+        _behind_http(database) if scale.http else nullcontext(database) as destination,
+        Writer(destination, auto_batch=auto_batch, on_event=count_calls) as crm,
+    ):
         singles = iter(work.singles)
         began = perf_counter()
         async with anyio.create_task_group() as callers:
@@ -144,6 +170,12 @@ async def _write(
         run.stored = await database.count(_OBJECT)
     show(run)
     return run
+
+
+def _behind_http(database: SQLite) -> AbstractAsyncContextManager[Destination]:
+    from batcher.cli._demo_http import behind_http
+
+    return behind_http(database)
 
 
 async def _call(crm: Writer, contacts: Iterator[Contact], run: Run) -> None:

@@ -10,14 +10,14 @@ from time import monotonic
 
 import anyio
 
-from batcher.cli._errors import CommandError, ExitCode
+from batcher.cli._destinations import add_destination_arguments, destination_of
+from batcher.cli._errors import CommandError, ExitCode, require
 from batcher.cli._formats import CSVRows, JSONRows, Row
 from batcher.cli._input import InputFile, format_of
 from batcher.cli._marking import NumberedWrite
 from batcher.cli._pump import Pump
 from batcher.cli._results import ResultsFile
 from batcher.cli._tally import Tally
-from batcher.destinations import Destination
 from batcher.writes import WriteType
 
 DESCRIPTION = """\
@@ -29,23 +29,24 @@ CSV: UTF-8, the first line names the fields, all values are strings, and an empt
 Before each call its lines are marked in the results file. After an interruption or a crash, --resume sends what is
 known not to be written. Lines of which nobody knows are listed, and sent again only with --resend-unknown.
 
-Ctrl-C stops reading and waits for what is under way; a second Ctrl-C aborts.
+Ctrl-C stops reading and waits for what is under way; a second Ctrl-C aborts. The load stops by itself when the
+destination writes nothing any more for no record's fault: it is down, or refuses the key.
+
+To Ampersand: --to ampersand:PROJECT/INTEGRATION --group-ref REF, and the key in the variable AMPERSAND_API_KEY or in
+--api-key-file. To "batcher serve": the same, with --base-url http://127.0.0.1:8080 --provider salesforce.
 
 exit code: 0 all written; 1 some records were refused, or are perhaps written; 2 wrong arguments or environment;
-130 interrupted"""
+3 stopped by itself; 130 interrupted"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the input; .csv, .tsv, .jsonl or .ndjson")
     parser.add_argument("--object", required=True, metavar="NAME", help='the kind of record, such as "contacts"')
-    parser.add_argument("--to", required=True, metavar="sqlite:PATH", help="where to write")
+    add_destination_arguments(parser)
     types = [each.value for each in WriteType]
     parser.add_argument("--type", choices=types, default="create", help="what to do with a record (default: create)")
     parser.add_argument("--by", metavar="FIELD", help="the field that an upsert matches on; it becomes unique")
-    for name, rule in (("--unique", "whose FIELD is already there"), ("--required", "without FIELD")):
-        what = f"refuse records {rule}; may be repeated"
-        parser.add_argument(name, action="append", default=[], metavar="FIELD", help=what)
     parser.add_argument("--format", choices=("csv", "jsonl"), help="of the input (default: by its suffix)")
     parser.add_argument("--delimiter", metavar="CHAR", help='of CSV cells, such as ";" or "tab" (default: a comma)')
     parser.add_argument("--empty-cells", choices=("omit", "send"), default="omit", help="of a CSV (default: omit)")
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises CommandError: the arguments or the environment do not allow it
     """
+    require("cli", "rich")
     return anyio.run(load, arguments)
 
 
@@ -71,7 +73,7 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
     from batcher.cli._display import loading
 
     _check(arguments)
-    destination, target = open_destination(arguments)
+    destination, target = destination_of(arguments)
     with (
         InputFile.open(arguments.file, _rows(arguments)) as input_file,
         _results(arguments, input_file, target) as results,
@@ -95,28 +97,6 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
             if finished or tally.settled:
                 _print_summary(tally, results, monotonic() - began)
     return tally.exit_code()
-
-
-def open_destination(arguments: argparse.Namespace) -> tuple[Destination, str]:
-    """Return the destination that ``--to`` names, not entered yet, and its name in full.
-
-    :raises CommandError: it names none
-    """
-    from batcher.destinations.sqlite import SQLite, Table
-
-    kind, _, place = arguments.to.partition(":")
-    if kind != "sqlite" or not place:
-        raise CommandError(f"--to must be sqlite:PATH, not {arguments.to!r}")
-    if place == ":memory:":
-        raise CommandError("--to sqlite::memory: would be gone at the end of this command: name a file")
-    path = Path(place).absolute()
-    # An upsert finds its record by a field that no two records share.
-    unique = [*arguments.unique, *([arguments.by] if arguments.by else [])]
-    try:
-        table = Table(unique=unique, required=arguments.required)
-        return SQLite(path, objects={arguments.object: table}), f"sqlite:{path}"
-    except ValueError as error:
-        raise CommandError(str(error)) from None
 
 
 def _check(arguments: argparse.Namespace) -> None:

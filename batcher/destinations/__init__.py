@@ -5,24 +5,30 @@ Names are imported on first use, so that ``import batcher`` loads neither httpx 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from batcher.destinations._protocol import Destination, Prepared
 
 if TYPE_CHECKING:
     from batcher.destinations.ampersand import Ampersand
+    from batcher.destinations.hubspot import HubSpot
+    from batcher.destinations.salesforce import Salesforce
     from batcher.destinations.sqlite import SQLite, Table
 
-__all__ = ["Ampersand", "Destination", "Prepared", "SQLite", "Table"]
+__all__ = ["Ampersand", "Destination", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"]
+
+
+_HOMES = {
+    "Ampersand": "ampersand",
+    "HubSpot": "hubspot",
+    "SQLite": "sqlite",
+    "Salesforce": "salesforce",
+    "Table": "sqlite",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name in ("SQLite", "Table"):
-        from batcher.destinations import sqlite
-
-        return getattr(sqlite, name)
-    if name == "Ampersand":
-        from batcher.destinations.ampersand import Ampersand
-
-        return Ampersand
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -16,10 +16,8 @@ anything else                   unknown
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 from batcher.destinations._ampersand_batches import (
@@ -33,6 +31,7 @@ from batcher.destinations._ampersand_batches import (
 )
 from batcher.destinations._ampersand_requests import Item, Provider
 from batcher.destinations._http import Answer
+from batcher.destinations._wire import json_of, retry_after, seconds_until
 from batcher.outcomes import Accepted, ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
@@ -115,7 +114,7 @@ def _bare(body: dict[str, Any], item: Item, type: WriteType, asynchronous: bool)
 
 def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: float) -> list[Verdict]:
     status, problem = answer.status, body if isinstance(body, dict) else {}
-    words, after = f"HTTP {status}", retry_after(answer, problem, now)
+    words, after = f"HTTP {status}", wait_of(answer, problem, now)
     if status in _NOT_NOW or (400 <= status < 500 and problem.get("retryable") is True):
         raise Retry(words, after, pause_lane=status == 429)
     if status == 503 and after is not None:
@@ -133,14 +132,6 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
     raise Refused(errors)
 
 
-def json_of(answer: Answer) -> Any:
-    """Return the body as JSON, or None if it is none."""
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):  # deep nesting exhausts the parser
-        return None
-
-
 def reasons_of(answer: Answer, body: Any) -> tuple[ErrorDetail, ...]:
     """Return what an answer that is no success says: as plain text, or as the problem+json of RFC 9457."""
     code = f"HTTP_{answer.status}"
@@ -156,7 +147,7 @@ def reasons_of(answer: Answer, body: Any) -> tuple[ErrorDetail, ...]:
     return (*(ErrorDetail(each, code) for each in words), *named) or (ErrorDetail("the API gave no reason", code),)
 
 
-def retry_after(answer: Answer, problem: dict[str, Any], now: float) -> float | None:
+def wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None:
     """Return the seconds until the API wants to be asked again; None if it does not say.
 
     The body has a time (RFC 3339), the headers seconds or a time (RFC 9110, section 10.2.3).
@@ -164,21 +155,11 @@ def retry_after(answer: Answer, problem: dict[str, Any], now: float) -> float | 
     stated = problem.get("retryAfter")
     if isinstance(stated, str):
         try:
-            return _seconds_until(datetime.fromisoformat(stated), now)
+            return seconds_until(datetime.fromisoformat(stated), now)
         except ValueError:
             pass
     for name in ("retry-after", "x-amp-retry-after"):
-        text = answer.headers.get(name, "").strip()
-        # Nine digits are 30 years; more would only be a way to overflow.
-        if text.isascii() and text.isdigit() and len(text) <= 9:
-            return float(text)
-        try:
-            return _seconds_until(parsedate_to_datetime(text), now)
-        except ValueError:
-            continue
+        seconds = retry_after(answer.headers.get(name, ""), now)
+        if seconds is not None:
+            return seconds
     return None
-
-
-def _seconds_until(moment: datetime, now: float) -> float:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, aware.timestamp() - now)

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from batcher.destinations._ampersand_requests import Item, Provider
+from batcher.destinations._echoes import Echoes
 from batcher.outcomes import ErrorDetail
 from batcher.writes import WriteType
-
-_Fields: TypeAlias = dict[str, str]
 
 
 @attrs.frozen
@@ -80,18 +79,13 @@ def _same(item: Item, result: Result, provider: Provider) -> bool:
 
 
 def _by_echo(results: Sequence[Result], items: Sequence[Item]) -> dict[int, Result]:
-    sent = [_normalised(json.loads(item.piece)["record"]) for item in items]
-    # Of records that are alike the last one stays; no echo contradicts the others, so it gets nothing either.
-    owners = {frozenset(fields.items()): index for index, fields in enumerate(sent)}
-    known = set().union(*sent)
+    echoes = Echoes([json.loads(item.piece)["record"] for item in items])
     claims: dict[int, list[Result]] = {}
     for result in results:
         if not result.success or not isinstance(result.data, Mapping):
             continue
-        echo = _normalised(_properties(result.data))
-        # Fields that nobody sent are the provider's own; one that only another record has speaks against this one.
-        owner = owners.get(frozenset((name, echo[name]) for name in known & echo.keys()))
-        if owner is not None and all(_contradicts(echo, fields) for index, fields in enumerate(sent) if index != owner):
+        owner = echoes.owner(_properties(result.data))
+        if owner is not None:
             claims.setdefault(owner, []).append(result)
     return {index: claimed[0] for index, claimed in claims.items() if len(claimed) == 1}
 
@@ -100,23 +94,3 @@ def _properties(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of an echo: HubSpot's answer to one record nests them, its answer to a batch does not."""
     nested = data.get("properties")
     return nested if isinstance(nested, Mapping) and "id" in data else data
-
-
-def _contradicts(echo: _Fields, sent: _Fields) -> bool:
-    return any(name in echo and echo[name] != value for name, value in sent.items())
-
-
-def _normalised(fields: Mapping[str, Any]) -> _Fields:
-    """Return *fields* as they may come back: everything a string, letters in another case, empty ones left out."""
-    texts = {name: _text(value) for name, value in fields.items()}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value.strip().casefold()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True).casefold()

@@ -6,8 +6,9 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._ampersand_answers import json_of, reasons_of
+from batcher.destinations._ampersand_answers import reasons_of
 from batcher.destinations._http import Answer
+from batcher.destinations._wire import json_of
 from batcher.errors import BatcherError
 
 IN_PROGRESS = "in_progress"

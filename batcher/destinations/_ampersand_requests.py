@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
 
 import attrs
 
 from batcher.destinations._json import check_json, encode
+from batcher.destinations._wire import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
-from batcher.writes import Association, Write, WriteType
+from batcher.writes import Write, WriteType
 
 Provider: TypeAlias = Literal["salesforce", "hubspot"] | None
 Mode: TypeAlias = Literal["synchronous", "asynchronous"]
 
-# RFC 9110, section 5.6.2.
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ALL_OR_NONE = b',"batchPolicy":{"allOrNone":true}'
 # What a batch adds to the envelope and the items, all-or-none or not.
 BATCH_BYTES = len(_ALL_OR_NONE + b',"batch":[]}')
@@ -78,24 +75,10 @@ def item_of(write: Write, provider: Provider) -> Item:
             raise InvalidRecord("associations are for provider='hubspot' only: leave them out")
         if write.type is WriteType.DELETE:
             raise InvalidRecord("a delete takes no associations: leave them out")
-        links = [_link(each) for each in write.associations]
+        links = [link_of(each) for each in write.associations]
         piece += b',"associations":' + encode(check_json({"links": links})["links"])
     record_id = None if write.type is WriteType.CREATE else record["id"]
     return Item(piece + b"}", record_id, bool(write.associations))
-
-
-def _link(association: Association) -> dict[str, Any]:
-    number = association.type_id
-    if not isinstance(association.to, str) or not association.to:
-        raise InvalidRecord("to of an association must be the id of a record, a non-empty string")
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise InvalidRecord(f"type_id of an association must be a whole number, not {type(number).__name__}")
-    if not isinstance(association.category, str) or not association.category:
-        raise InvalidRecord("category of an association must be a non-empty string")
-    return {
-        "to": {"id": association.to},
-        "types": [{"associationCategory": association.category, "associationTypeId": number}],
-    }
 
 
 def envelope_of(
@@ -111,37 +94,3 @@ def envelope_of(
     if headers:
         body["headers"] = [{"key": key, "value": value} for key, value in headers]
     return encode(check_json(body))[:-1]
-
-
-def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return *headers* with their names in lower case.
-
-    :raises InvalidRecord: a name or value that no header can have; the message holds no value
-    """
-    checked: dict[str, str] = {}
-    for key, value in headers.items():
-        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
-            raise InvalidRecord("the name of a header must be letters, digits and hyphens")
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise InvalidRecord(f"the header {key!r} must have a value of printable ASCII characters")
-        if key.lower() in checked:
-            raise InvalidRecord(f"the header {key!r} is there twice, in other upper and lower case: keep one")
-        checked[key.lower()] = value
-    return checked
-
-
-def quoted(name: str, value: object) -> str:
-    """Return *value* as one segment of a path.
-
-    :raises TypeError: no string
-    :raises ValueError: no name that a path can hold
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    # Dots alone are no name in a path: clients and servers remove them (RFC 3986, section 5.2.4).
-    if value in ("", ".", ".."):
-        raise ValueError(f"{name} must be a name, not {value!r}")
-    try:
-        return quote(value, safe="")
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot carry: repair or remove it") from None

@@ -1,4 +1,4 @@
-"""One HTTP request, and what is known after it. The only module that imports httpx.
+"""One HTTP request, and what is known after it. Besides the demo of the command, the only module that imports httpx.
 
 ========================  ==================================================================
 what happened             what comes of it
@@ -79,6 +79,12 @@ class Secret:
         """Return the text, to be sent."""
         return self._text
 
+    def bearer(self) -> Secret:
+        """Return the ``Authorization`` field that shows this token: RFC 6750, section 2.1."""
+        field = Secret.__new__(Secret)  # past the check: it has a space
+        field._text = f"Bearer {self._text}"
+        return field
+
 
 class Sender:
     """Sends requests and reads bounded answers.
@@ -132,9 +138,13 @@ class Sender:
         if own is not None:
             await own.__aexit__(kind, error, trace)
 
-    async def request(self, method: str, url: str, body: bytes | None = None) -> Answer:
+    async def request(
+        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str | Secret] | None = None
+    ) -> Answer:
         """Make one request and return its answer, whatever its status. Redirects are not followed.
 
+        :param body: JSON, unless *headers* name another ``content-type``
+        :param headers: header fields of this request, names in lower case; they win over those of every request
         :raises Retry: the request never left, or its answer was lost
         :raises BatcherNotOpen: outside of ``async with``
         """
@@ -145,7 +155,7 @@ class Sender:
         never_left = False
         with anyio.move_on_after(self._timeout):
             try:
-                await self._exchange(self._client, reading, method, url, body)
+                await self._exchange(self._client, reading, method, url, body, headers or {})
                 trouble = ""
             except Exception as error:
                 names = {kind.__name__ for kind in type(error).__mro__}
@@ -163,12 +173,21 @@ class Sender:
             raise Retry(f"the request never left ({trouble})", applied="no")
         raise Retry(f"the request left and its answer was lost ({trouble})", applied="maybe")
 
-    async def _exchange(self, client: Client, reading: _Reading, method: str, url: str, body: bytes | None) -> None:
+    async def _exchange(
+        self,
+        client: Client,
+        reading: _Reading,
+        method: str,
+        url: str,
+        body: bytes | None,
+        own: Mapping[str, str | Secret],
+    ) -> None:
         # Uncompressed, so that the limit on what is read is also one on what is held.
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         if body is not None:
             headers["content-type"] = "application/json"
-        headers |= {name: secret.reveal() for name, secret in self._secrets.items()}
+        for name, value in (*self._secrets.items(), *own.items()):
+            headers[name] = value.reveal() if isinstance(value, Secret) else value
         async with client.stream(method, url, content=body, headers=headers, follow_redirects=False) as response:
             await reading.read(response)
 

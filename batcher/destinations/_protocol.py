@@ -23,7 +23,7 @@ class Prepared:
     """What ``send()`` gets: the encoded record. It shares nothing mutable with the caller's record."""
     size_bytes: int
     """What the item adds to the body of a call, separators included."""
-    identity: Hashable | None = None
+    identity: Hashable | None = attrs.field(default=None, repr=False)
     """Equal for two writes that touch the same remote record, in whichever lanes; None when unknown."""
 
 

@@ -21,14 +21,13 @@ from batcher.destinations._ampersand_requests import (
     Lane,
     Mode,
     Provider,
-    checked_headers,
     envelope_of,
     item_of,
-    quoted,
     request_of,
 )
 from batcher.destinations._http import Client, Secret, Sender, at_least_one, checked_base_url
 from batcher.destinations._protocol import Prepared
+from batcher.destinations._wire import checked_headers, quoted
 from batcher.errors import BatcherError, InvalidRecord
 from batcher.outcomes import Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
@@ -158,6 +157,7 @@ class Ampersand:
             max_records=1 if single else self._max_records,
             max_bytes=max(1, self._max_request_bytes - len(shared.envelope) - BATCH_BYTES),
             all_or_none=whole,
+            idempotent=shared.type is not WriteType.CREATE and not self._asynchronous,
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:

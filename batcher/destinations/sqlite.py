@@ -78,7 +78,7 @@ class SQLite:
         if not self._path:
             raise ValueError(f"path must be the path of a file or {_MEMORY!r}, not an empty string")
         self._tables = _fold(objects or {})
-        self._rules = LaneRules(max_records=max_records)
+        self._max_records = LaneRules(max_records=max_records).max_records
         self._delay = to_seconds("delay", delay)
         self._lock_timeout = to_seconds("lock_timeout", lock_timeout)
         if self._lock_timeout > _MAX_LOCK_TIMEOUT:
@@ -126,7 +126,7 @@ class SQLite:
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry."""
-        return self._rules
+        return LaneRules(max_records=self._max_records, idempotent=cast(tuple[str, ...], lane)[1] != "create")
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Write the items in one transaction and return one verdict per item, in the order of *items*.

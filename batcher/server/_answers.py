@@ -17,6 +17,7 @@ published schema has no other place for: the outcome of its record, whether it w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,9 +98,18 @@ def _result(fate: Fate, type: WriteType) -> dict[str, Any]:
     result: dict[str, Any] = {"success": True}
     if fate.record_id is not None and type is not WriteType.DELETE:
         result["recordId"] = fate.record_id
-    if isinstance(fate.data, dict):
+    if isinstance(fate.data, dict) and _is_json(fate.data):
         result["data"] = fate.data
     return result
+
+
+def _is_json(data: Any) -> bool:
+    """Return whether JSON can carry *data*. What it cannot must not hide that the record was written."""
+    try:
+        json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _messages(words: Any) -> list[dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -24,11 +24,9 @@ from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
 from batcher.server._guards import EncodedPaths, Keys, Reader, Turnstile
 from batcher.server._metrics import CONTENT_TYPE, Metrics
 from batcher.server._openapi import document
-from batcher.server._problems import Problem
+from batcher.server._problems import Problem, log_failure
 from batcher.server._requests import BadRequest, Installation, name_of, request_of
-from batcher.server._service import Rules, Service
-
-logger = logging.getLogger("batcher.server")
+from batcher.server._service import SYNCHRONOUS_DEADLINE, Rules, Service
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 RECORD_INDEX = "batcher-record-index"
@@ -37,6 +35,15 @@ _OPERATION = "/v1/projects/{project}/operations/{operation}"
 _DEFAULT_PAGE, _MAX_PAGE = 200, 1000
 # What nginx logs for a client that went away; nobody sees it.
 _CLIENT_CLOSED_REQUEST = 499
+
+
+class _JSON(JSONResponse):
+    """Escapes lone surrogates, which a provider may answer and UTF-8 cannot carry."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+            errors="backslashreplace"
+        )
 
 
 class Api:
@@ -58,7 +65,7 @@ class Api:
             ("outcomes", "GET", f"{_OPERATION}/outcomes", self._outcomes),
             ("operations", "GET", f"{_INTEGRATION}/installations/{{installation}}/operations", self._operations),
         ]
-        return Starlette(
+        app = Starlette(
             routes=[
                 *(
                     Route(path, self._guarded(name, endpoint), methods=[method])
@@ -72,6 +79,8 @@ class Api:
             exception_handlers={HTTPException: self._not_routed},
             lifespan=self._lifespan,
         )
+        app.router.redirect_slashes = False  # an address with one slash more is another address
+        return app
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -98,8 +107,8 @@ class Api:
             return self._problem(problem)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
-        except Exception:
-            logger.exception("a request could not be served")
+        except Exception as error:
+            log_failure("a request could not be served", error)
             return self._problem(Problem(500, "the server failed; what became of the records is not known"))
 
     # The Write API
@@ -109,11 +118,11 @@ class Api:
         body = await self._reader.read(request)
         answer, index = await self._service.write(request_of(project, integration, name, body))
         headers = {} if index is None else {RECORD_INDEX: str(index)}
-        return JSONResponse(answer.body, answer.status, headers)
+        return _JSON(answer.body, answer.status, headers)
 
     async def _operation(self, request: Request) -> Response:
         project, name = _names(request, "project", "operation")
-        return JSONResponse(self._service.operation(project, name).to_json())
+        return _JSON(self._service.operation(project, name).to_json())
 
     async def _outcomes(self, request: Request) -> Response:
         project, name = _names(request, "project", "operation")
@@ -121,36 +130,37 @@ class Api:
         operation = self._service.operation(project, name)
         first = token or 0
         following = first + size if first + size < len(operation.fates) else None
-        return JSONResponse(_page(operation.outcomes(first, size), following))
+        return _JSON(_page(operation.outcomes(first, size), following))
 
     async def _operations(self, request: Request) -> Response:
         installation = Installation(*_names(request, "project", "integration", "installation"))
         size, token = _paging(request)
         found, following = self._service.operations_of(installation, token, size)
-        return JSONResponse(_page([each.to_json() for each in found], following))
+        return _JSON(_page([each.to_json() for each in found], following))
 
     # For those who run it
 
     async def _health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return _JSON({"status": "ok"})
 
     async def _show_metrics(self, request: Request) -> Response:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _openapi(self, request: Request) -> Response:
-        return JSONResponse(self._document)
+        return _JSON(self._document)
 
     def _problem(self, problem: Problem) -> Response:
         headers = dict(problem.headers)
         if problem.retry_after is not None:
             headers["retry-after"] = f"{problem.retry_after:.0f}"
         body = problem.to_json(self._service.clock(), str(uuid4()))
-        return JSONResponse(body, problem.status, headers, "application/problem+json")
+        return _JSON(body, problem.status, headers, "application/problem+json")
 
     async def _not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "registered for these only"
         headers = dict(error.headers or {})
-        return self._problem(Problem(error.status_code, "there is nothing at this address", headers=headers))
+        detail = "this address takes other methods" if error.status_code == 405 else "there is nothing at this address"
+        return self._problem(Problem(error.status_code, detail, headers=headers))
 
 
 def write_api(
@@ -161,7 +171,7 @@ def write_api(
     installations: Collection[Installation] | None = None,
     auto_batch: AutoBatchPolicy | None = None,
     limits: Limits | None = None,
-    synchronous_deadline: Seconds = 25.0,
+    synchronous_deadline: Seconds = SYNCHRONOUS_DEADLINE,
     keep_for: Seconds = 86_400.0,
     keep_records: int = 200_000,
     max_body_bytes: int = 2_000_000,
@@ -178,9 +188,9 @@ def write_api(
     :param deletion_enabled: names of objects whose records may be deleted, as in the requests
     :param installations: those whose records may be written; None for any. All go to the one destination
     :param auto_batch: when a batch is due that nobody gave a window of its own; by default 100 records, 1 MB, 0.05 s
-    :param limits: ceilings of what is pending and in flight
-    :param synchronous_deadline: seconds or timedelta for which a synchronous write is sent and tried again. Ampersand's
-        own SDK for agents gives up after 30
+    :param limits: ceilings of what is pending and in flight; by default those of :class:`Limits`, with 20 s for a call
+    :param synchronous_deadline: seconds or timedelta for which a synchronous write is sent and tried again. With 20 s
+        for the last call it is answered within the 30 s after which Ampersand's own SDK for agents gives up
     :param keep_for: seconds or timedelta after its end for which an operation can be read
     :param keep_records: of ended operations, in all; the oldest operations are forgotten first
     :param max_body_bytes: the longest body that is read

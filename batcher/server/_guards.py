@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from hashlib import sha256
 from hmac import compare_digest
+from urllib.parse import quote
 
 import anyio
 import attrs
@@ -94,14 +95,15 @@ class Reader:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Problem(415, "the body must not be compressed", "leave the header Content-Encoding out")
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self.max_bytes:
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > self.max_bytes):
             raise self._too_long()
         body = bytearray()
         with anyio.move_on_after(self.timeout):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > self.max_bytes:
-                    raise self._too_long()
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > self.max_bytes:
+                        raise self._too_long()
             return bytes(body)
         raise Problem(
             408,
@@ -127,7 +129,7 @@ class EncodedPaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope.get("raw_path")
-        if scope["type"] == "http" and raw is not None:
-            scope = {**scope, "path": raw.decode("latin-1")}
+        if scope["type"] == "http":
+            raw = scope.get("raw_path")  # not every server has it
+            scope = {**scope, "path": quote(scope["path"]) if raw is None else raw.decode("latin-1")}
         await self._app(scope, receive, send)

@@ -76,7 +76,7 @@ class _Holdings(Collector):
             ("waiting_submits", "Submits that wait for a place.", statistics.waiting),
             ("calls_in_flight", "Calls out.", statistics.in_flight),
             ("lanes", "Lanes that hold a record, a call or a pause.", statistics.lanes),
-            ("open_windows", "Windows of auto-batched writes.", len(service.windows)),
+            ("open_windows", "Windows of auto-batched writes.", service.open_windows),
             ("operations_in_progress", "Operations under way.", service.operations.in_progress),
             ("operations_kept", "Ended operations that can be read.", service.operations.ended),
         ):

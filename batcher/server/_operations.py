@@ -128,11 +128,11 @@ class Operations:
         operation.unsettled -= 1
         self.end_if_done(operation)
 
-    def end_if_done(self, operation: Operation) -> None:
-        """End an operation that takes no more records and whose records have all met their fate."""
+    def end_if_done(self, operation: Operation, ago: float = 0.0) -> None:
+        """End an operation that takes no more records and whose records have all met their fate, *ago* seconds ago."""
         if operation.unsettled or operation.takes_more or operation.ended_at is not None:
             return
-        operation.ended_at = self._clock()
+        operation.ended_at = self._clock() - ago
         self._ended[operation.id] = operation
         self._records += len(operation.fates)
         self._forget_old()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from http import HTTPStatus
+from traceback import format_tb
 from typing import Any
 
 import attrs
 
 SUBSYSTEM = "write"
+logger = logging.getLogger("batcher.server")
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """Log *what* failed and where. Not what the error says, which may quote a payload."""
+    logger.error("%s: %s\n%s", what, type(error).__name__, "".join(format_tb(error.__traceback__)))
 
 
 def timestamp(seconds: float) -> str:

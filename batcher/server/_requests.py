@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from batcher.destinations._ampersand_requests import checked_headers
 from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._wire import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.writes import Association, Write, WriteType
 
@@ -60,12 +60,12 @@ class WriteRequest:
 
 
 def name_of(segment: str) -> str:
-    """Return the name that one segment of a path stands for, percent-encoded as it came.
+    """Return the name that one segment of a path stands for, percent-encoded as it came, a character for a byte.
 
     :raises BadRequest: it is none
     """
     try:
-        name = unquote_to_bytes(segment).decode()
+        name = unquote_to_bytes(segment.encode("latin-1")).decode()
     except UnicodeDecodeError:
         raise BadRequest("the path holds bytes that are not UTF-8") from None
     return _checked_name("a name in the path", name)
@@ -92,6 +92,8 @@ def request_of(project: str, integration: str, object: str, body: bytes) -> Writ
         raise BadRequest("exactly one of record and batch is required")
     if is_batch and kind is WriteType.DELETE:
         raise BadRequest("batch is for create and update only: delete records one by one")
+    if is_batch and _member(members, "associations", list):
+        raise BadRequest("associations of a batch belong to its records: move them to batch[].associations")
     headers = _headers(members)
     hours, minutes = _policies(members, asynchronous=asynchronous, is_batch=is_batch)
     items = _batch(members) if is_batch else [("", members)]
@@ -192,6 +194,8 @@ def _member(members: dict[str, Any], name: str, kind: type[Any], where: str = ""
     value = members.get(name)
     if value is None:
         return None
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # in JSON 5.0 is as whole a number as 5, and some writers know no other form
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadRequest(f"{where}{name} must be {_KINDS[kind]}, not {_kind(value)}")
     return value

@@ -10,24 +10,28 @@ from typing import Any
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from batcher._receipts import Receipt
 from batcher.destinations import Destination
 from batcher.errors import BatcherClosed, InvalidGroup, InvalidRecord, Overloaded, RecordError
 from batcher.events import Hook
-from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack
+from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
 from batcher.server import _answers
 from batcher.server._answers import Answer
 from batcher.server._fates import Fate, fate_of
 from batcher.server._operations import Operation, Operations
-from batcher.server._problems import Problem
+from batcher.server._problems import Problem, log_failure
 from batcher.server._requests import MAX_HOURS, MAX_MINUTES, MAX_RECORDS, BadRequest, Installation, WriteRequest
 from batcher.server._windows import WindowedDestination, WindowedWrite, Windows, key_of
 from batcher.writer import Writer
 from batcher.writes import Write, WriteType, check_write
 
+# A synchronous write begins its last call within 10 seconds, and that takes 20 at most: Ampersand's own SDK for agents
+# gives up after 30.
+SYNCHRONOUS_DEADLINE = 10.0
+LIMITS = Limits(call_timeout=20.0)
 # Seconds after which a request that found no place may come again.
 _COME_BACK = 1.0
 # No retry of the writer ends before the one that a request may ask for; each request has a deadline of its own.
@@ -73,7 +77,7 @@ class Service:
         self._destination = destination
         auto_batch = auto_batch or AutoBatchPolicy()
         self.windows = Windows(self.operations, min(MAX_RECORDS, auto_batch.max_records))
-        self._limits = limits or Limits()
+        self._limits = limits or LIMITS
         self.writer = Writer(
             WindowedDestination(destination),
             auto_batch=auto_batch,
@@ -82,13 +86,28 @@ class Service:
             on_event=on_event,
         )
         self._tasks: TaskGroup | None = None
+        self._stopping = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the destination; at the end drain, so that what was accepted has its outcome."""
-        # Outside of the writer: the tasks wait for outcomes, which are all there once it is closed.
-        async with anyio.create_task_group() as self._tasks, self.writer:
-            yield
+        try:
+            # Outside of the writer: the tasks wait for outcomes, which are all there once it is closed.
+            async with anyio.create_task_group() as self._tasks, self.writer:
+                try:
+                    yield
+                finally:
+                    self._stopping = True
+        except BaseExceptionGroup as group:
+            # The tasks raise nothing, so this is what ended the block or kept it from beginning: hand it on bare.
+            (only,) = group.exceptions
+            raise only from only.__cause__
+
+    @property
+    def open_windows(self) -> int:
+        """How many windows take more records."""
+        self.windows.close_due(anyio.current_time())
+        return len(self.windows)
 
     def operation(self, project: str, operation_id: str) -> Operation:
         """Return an operation.
@@ -124,6 +143,8 @@ class Service:
                 return await self._synchronous(request), None
             if request.max_delay is not None:
                 return self._auto_batched(request, request.max_delay)
+            if request.all_or_none:
+                return await self._asynchronous_group(request), None
             return self._asynchronous(request), None
         except InvalidRecord as error:
             raise BadRequest(str(error)) from None
@@ -151,9 +172,11 @@ class Service:
     async def _outcomes(self, request: WriteRequest, deadline: float) -> Sequence[Outcome]:
         if not request.is_batch:
             try:
-                return [await self.writer.submit(request.writes[0], deadline=deadline)]
+                outcome: Any = await self.writer.submit(request.writes[0], deadline=deadline)
             except RecordError as error:
-                return [error.outcome]
+                outcome = error.outcome
+            # A destination may also return plain values.
+            return [outcome if isinstance(outcome, Outcome) else Written(data=outcome)]
         try:
             return await self.writer.submit_all(request.writes, deadline=deadline, all_or_none=request.all_or_none)
         except InvalidGroup:
@@ -188,15 +211,14 @@ class Service:
         wait = closes_at - now
         receipt = self.writer.submit_nowait(write, max_delay=wait, deadline=wait + request.retry_deadline)
         # Only now that the record is accepted: what is refused opens no window.
-        if window is None:
+        # And it may have been closed by what was settled meanwhile.
+        if window is None or not window.operation.takes_more:
             window = self.windows.open(key, closes_at)
         index = self.windows.join(key, window)
         receipt.add_done_callback(partial(self._settle, window.operation, index))
         return _answers.accepted(window.operation.id), index
 
     def _asynchronous(self, request: WriteRequest) -> Answer:
-        if request.all_or_none:
-            return self._asynchronous_group(request)
         self._check_room(len(request.writes))
         receipts: list[Receipt[Any] | Fate] = [self._submit(request, write) for write in request.writes]
         operation = self._begin(request)
@@ -219,20 +241,28 @@ class Service:
                 raise
             return fate_of(NotWritten("too many records were pending"))
 
-    def _asynchronous_group(self, request: WriteRequest) -> Answer:
+    async def _asynchronous_group(self, request: WriteRequest) -> Answer:
         self._check_room(len(request.writes))
+        if self._stopping:
+            raise BatcherClosed("a group that comes now would be refused")
         assert self._tasks is not None, "requests come while the server runs"
-        operation = self._begin(request)
-        self._tasks.start_soon(self._write_group, request, operation)
+        # Returns when the group is submitted, so that what comes later stays behind it; that takes no time.
+        with anyio.CancelScope(shield=True):
+            operation: Operation = await self._tasks.start(self._write_group, request)
         return _answers.accepted(operation.id)
 
-    async def _write_group(self, request: WriteRequest, operation: Operation) -> None:
+    async def _write_group(self, request: WriteRequest, *, task_status: TaskStatus[Operation]) -> None:
+        operation = self._begin(request)
+        task_status.started(operation)  # which resumes the other side not before this one waits
         try:
             outcomes = await self._outcomes(request, request.retry_deadline)
         except InvalidGroup as error:
             outcomes = [Rejected((error.detail,))] * len(request.writes)
         except BatcherClosed:
             outcomes = [NotWritten("the server stopped")] * len(request.writes)
+        except Exception as error:  # one that leaves would take the server along
+            log_failure("a group could not be written", error)
+            outcomes = [Unknown(error)] * len(request.writes)
         self._settle_all(operation, [fate_of(outcome) for outcome in outcomes])
 
     def _check_room(self, count: int) -> None:

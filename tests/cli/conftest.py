@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 20.0
 """Far more than anything here takes; then a test fails instead of hanging."""
 
 # The command, with a database whose calls can be slow, or hang before or after their work.
-_COMMAND = """
+COMMAND = """
 import sys
 import anyio
 from batcher.destinations import sqlite
@@ -99,7 +99,7 @@ class Load:
         """
         home = Path(batcher.__file__).parent.parent
         process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, *map(str, (delay, hang_before, hang_after)), *self.arguments(*more)],
+            [sys.executable, "-c", COMMAND, *map(str, (delay, hang_before, hang_after)), *self.arguments(*more)],
             env={**os.environ, "PYTHONPATH": str(home)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -177,3 +177,14 @@ def load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Load]:
     for process in load.processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Any]:
+    from tests.cli.serving import Server  # which needs COMMAND of this module
+
+    server = Server(tmp_path)
+    yield server
+    if hasattr(server, "process"):
+        server.process.kill()
+        server.process.communicate()

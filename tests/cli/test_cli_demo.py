@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from batcher.cli import demo
 from batcher.cli._demo_data import workload
-from batcher.cli._errors import ExitCode
+from batcher.cli._errors import CommandError, ExitCode
 from batcher.destinations import sqlite
 
 SMALL = demo.Scale(records=1_200, groups=4, callers=60, delay=0.001)
@@ -91,4 +92,46 @@ def test_an_interrupted_demo_leaves_nothing_behind(
 
     assert anyio.run(demo.demo, SMALL) is ExitCode.INTERRUPTED
     assert "p99" not in capsys.readouterr().out
+    assert list(temporary.iterdir()) == []
+
+
+def test_over_http_the_figures_are_the_same(
+    capsys: pytest.CaptureFixture[str], temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Through a server on a real socket each caller is told what it is told without one, whatever proxy is set; and
+    nothing is left behind.
+    """
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    tables = []
+    for scale in (SMALL, attrs.evolve(SMALL, http=True)):
+        assert anyio.run(demo.demo, scale) is ExitCode.OK
+        out = capsys.readouterr().out
+        table = figures(out)
+        tables.append({kind: table[kind] for kind in ("records", "written", "rejected", "rolled back")})
+        assert f"In the database: {table['written'][1]} records." in out
+        assert ("loopback socket" in out) is scale.http
+        for word in ("Written(record_id=", "DUPLICATE_VALUE", "RecordRolledBack: "):
+            assert word in out
+
+    assert tables[0] == tables[1]
+    assert int(table["calls"][1]) < 100
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("http", [False, True])
+def test_a_demo_that_hangs_is_stopped(
+    capsys: pytest.CaptureFixture[str], temporary: Path, monkeypatch: pytest.MonkeyPatch, http: bool
+) -> None:
+    """
+    Bounded in time, in words, and without a trace; also with requests under way.
+    """
+
+    async def hang(*_: Any, **__: Any) -> Any:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(sqlite.SQLite, "send", hang)
+
+    with pytest.raises(CommandError, match="longer than"):
+        anyio.run(demo.demo, attrs.evolve(SMALL, http=http, patience=0.5))
     assert list(temporary.iterdir()) == []

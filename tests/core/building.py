@@ -41,7 +41,7 @@ def make_engine(
     max_records: int = 3,
     max_bytes: int = 10,
     max_delay: float = 5.0,
-    **limits: int,
+    **limits: Any,
 ) -> Engine:
     """An engine whose batches are small: three records, ten bytes, five seconds."""
     policy = AutoBatchPolicy(max_records=max_records, max_bytes=max_bytes, max_delay=max_delay)

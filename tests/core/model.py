@@ -18,7 +18,7 @@ from batcher._core.lanes import Lane
 from batcher._core.states import State
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Outcome, Refused, Retry, RolledBack, Unknown
-from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits, Quota, RetryPolicy
 
 KEYS = ("contacts", "deals", "notes")
 POLICY = AutoBatchPolicy(max_records=3, max_bytes=10, max_delay=4)
@@ -39,8 +39,18 @@ LIMITS = (
         max_in_flight=9,
         max_lane_in_flight=9,
     ),
+    Limits(  # neither: but quotas, of all lanes together and of each
+        max_pending_records=20,
+        max_lane_records=12,
+        max_in_flight=5,
+        max_lane_in_flight=3,
+        quotas=[Quota(per=10, calls=3), Quota(per=4, records=4, by=str), Quota(per=60, calls=12, by=len)],
+    ),
 )
-RULES = {"notes": LaneRules(max_records=2, max_bytes=8, all_or_none=False)}
+RULES = {
+    "notes": LaneRules(max_records=2, max_bytes=8, max_in_flight=1, all_or_none=False),
+    "deals": LaneRules(idempotent=True),
+}
 UNHURRIED = 10_000.0
 
 
@@ -83,6 +93,7 @@ class Model:
         self.in_flight: list[Batch] = []
         self.carried: dict[Batch, list[Entry]] = {}  # also after a call was given up on
         self.answered: list[Batch] = []
+        self.sent: list[tuple[float, Hashable, int]] = []  # when, which lane, how many records
 
     # Steps
 
@@ -160,7 +171,7 @@ class Model:
         """A call takes too long: its records are unknown, unless they may go again once it has ended."""
         entries = batch.entries
         allowed = self.engine.give_up_on(batch, TimeoutError(), self.now)
-        assert allowed == (self.retry.on_unknown == "raise")
+        assert allowed != self.retry.sends_again(idempotent=rules_of(batch.lane.key).idempotent)
         self.turn()
         for entry in entries if allowed else ():
             assert isinstance(self.fates[entry], Unknown)
@@ -219,6 +230,7 @@ class Model:
         self._check_admission(plan.admitted)
         for batch in plan.batches:
             self._check_batch(batch)
+            self.sent.append((self.now, batch.lane.key, len(batch.entries)))
             self.in_flight.append(batch)
             self.carried[batch] = list(batch.entries)
         self._check_limits()
@@ -256,7 +268,30 @@ class Model:
     def _check_limits(self) -> None:
         assert len(self.in_flight) <= self.limits.max_in_flight
         lanes = Counter(batch.lane.key for batch in self.in_flight)
-        assert max(lanes.values(), default=0) <= self.limits.max_lane_in_flight
+        for key, calls in lanes.items():
+            assert calls <= self._max_calls(key)
+        for key in KEYS:
+            for quota in self.limits.quotas:
+                calls, records = self._used(quota, key)
+                assert calls <= quota.calls
+                assert records <= quota.records
+
+    def _used(self, quota: Quota, key: Hashable) -> tuple[int, int]:
+        """What the lanes that share *quota* with *key* have sent within its window."""
+        by = quota.by or (lambda _: None)
+        carried = [records for at, sender, records in self.sent if at > self.now - quota.per and by(sender) == by(key)]
+        return len(carried), sum(carried)
+
+    def _is_held(self, lane: Lane) -> bool:
+        """Whether a quota has no room for the next call of *lane*."""
+        for quota in self.limits.quotas:
+            calls, records = self._used(quota, lane.key)
+            if calls == quota.calls or records + lane.next_records(self.now) > quota.records:
+                return True
+        return False
+
+    def _max_calls(self, key: Hashable) -> float:
+        return min(self.limits.max_lane_in_flight, rules_of(key).max_in_flight)
 
     # Laws of an answer
 
@@ -335,11 +370,14 @@ class Model:
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)
-        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] == self.limits.max_lane_in_flight:
+        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] >= lane.allowance.limit:
             return
         buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
         if self.paused_until.get(lane.key, -inf) > self.now:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
+            return
+        if buffered and self._is_held(lane):
+            assert self.armed_at <= self.now + 60, "nobody looks when the quota has room again"
             return
         assert not buffered or self.closes_at == inf, "nothing lingers in a closing batcher"
         assert len(buffered) < max_records(lane.key)
@@ -377,6 +415,7 @@ class Model:
         assert not (house.ring or house.in_flight or house.backoffs or house.lanes)
         assert not (len(house.identities) or len(house.deadlines) or len(house.admission))
         assert (house.admission.pending, house.admission.pending_bytes) == (0, 0)
+        assert not len(house.pacing)
 
     # Seen from outside
 

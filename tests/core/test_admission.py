@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from batcher._core.admission import Admission
@@ -11,7 +13,7 @@ from batcher.policies import Limits
 from tests.core.building import make_lane, record
 
 
-def make_admission(**limits: int) -> Admission:
+def make_admission(**limits: Any) -> Admission:
     return Admission(Limits(**{"max_pending_records": 4, "max_lane_records": 2, "max_pending_bytes": 20, **limits}))
 
 

@@ -31,6 +31,27 @@ def test_the_record_that_fills_a_batch_dispatches_it() -> None:
     assert (engine.in_flight, engine.pending) == (1, 3)
 
 
+def test_a_destination_may_allow_a_lane_one_call_at_a_time() -> None:
+    """
+    However many records are due, the next call of that lane waits for the end of the one that is out, whole batches
+    and half-filled ones alike; other lanes do not wait.
+    """
+    engine = make_engine(rules_of=lambda key: LaneRules(max_in_flight=1 if key == "contacts" else 9))
+    verbs = [engine.submit(entry, "contacts", 0.0) for entry in numbered(7)]
+    assert verbs[2:] == [Verb.DISPATCH] + [Verb.NOTHING] * 4
+    submit(engine, *numbered(6), key="leads")
+
+    first, *others = dispatched(engine)
+    assert first.records == [0, 1, 2]
+    assert [batch.lane.key for batch in others] == ["leads", "leads"]
+    assert send(engine, 5.0) == []  # although the rest is due by its delay, too
+    answer(engine, first, [1, 2, 3], 5.0)
+    (second,) = dispatched(engine, 5.0)
+    assert second.records == [3, 4, 5]
+    answer(engine, second, [1, 2, 3], 5.0)
+    assert send(engine, 5.0) == [[6]]
+
+
 def test_records_with_extras_fill_a_batch_too() -> None:
     """
     Records with sizes, identities or deadlines and plain ones fill the same batch.

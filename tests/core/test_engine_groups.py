@@ -133,7 +133,7 @@ def test_groups_and_singles_come_back_in_order() -> None:
     """
     Groups that come again at the same time keep their order.
     """
-    engine = make_engine(max_lane_in_flight=2, max_in_flight=2)
+    engine = make_engine(max_lane_in_flight=4)
     for name in ("g", "h"):
         engine.submit_group([record(name)], "contacts", 0.0)
     one, two = dispatched(engine)

@@ -18,7 +18,7 @@ from batcher.outcomes import (
     Unknown,
     Written,
 )
-from batcher.policies import RetryPolicy
+from batcher.policies import LaneRules, RetryPolicy
 from tests.core.building import (
     answer,
     answered,
@@ -302,3 +302,26 @@ def test_a_refused_batch_after_a_doubtful_attempt() -> None:
     answer(engine, again, Refused("duplicate"))
     (fate,) = fates(batch)
     assert isinstance(fate, Unknown)
+
+
+def test_where_a_second_time_does_no_harm_a_lost_answer_is_no_reason_to_give_up() -> None:
+    """
+    An update that may have been applied is sent again; a refusal that follows leaves it in doubt.
+    """
+    engine = make_engine(rules_of=lambda key: LaneRules(idempotent=True))
+    (batch,) = [one_batch(engine, record("a"))]
+    answer(engine, batch, OSError("reset"))
+    (again,) = dispatched(engine, 0.0)
+    assert again.records == ["a"]
+    answer(engine, again, [Rejected("gone")])
+    assert isinstance(again.entries[0].fate(), Unknown)
+
+
+def test_a_late_call_of_such_a_lane_keeps_its_records_until_it_has_ended() -> None:
+    """
+    Or they would be out twice.
+    """
+    engine = make_engine(rules_of=lambda key: LaneRules(idempotent=True))
+    batch = one_batch(engine, record("a"))
+    assert not engine.give_up_on(batch, TimeoutError(), 60.0)
+    assert batch.entries

@@ -80,6 +80,32 @@ async def test_what_arrives_at_the_server(client: Any) -> None:
         assert line in head.lower()
 
 
+async def test_a_request_may_have_header_fields_of_its_own(client: Any) -> None:
+    """
+    Open and secret ones, also another type of content; they win over those of every request.
+    """
+    heads: list[str] = []
+
+    async def notes(stream: Any) -> None:
+        heads.append((await loopback.request_from(stream))[0].lower())
+        await stream.send(response(b"{}"))
+
+    secret = Secret("token", "t").bearer()
+    form: dict[str, str | Secret] = {"content-type": "application/x-www-form-urlencoded", "x-api-key": secret}
+    async with served(notes) as url:
+        posting = sender(client)
+        await posting.open()
+        await posting.request("POST", url, b"a=b", form)
+        await posting.request("POST", url, b"{}")
+        await posting.close(None, None, None)
+
+    assert "content-type: application/x-www-form-urlencoded\r\n" in heads[0]
+    assert "x-api-key: bearer t\r\n" in heads[0]
+    assert heads[0].count("content-type") == heads[0].count("x-api-key") == 1
+    assert f"x-api-key: {KEY}\r\n" in heads[1]
+    assert "content-type: application/json\r\n" in heads[1]
+
+
 @pytest.mark.parametrize(
     "behaviour",
     [

@@ -1,0 +1,53 @@
+"""Whose data came back, where an answer names no record. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+_Fields: TypeAlias = dict[str, str]
+
+
+class Echoes:
+    """Records that were sent, one of which may be recognised by the data that come back.
+
+    :param sent: field to value, for each record
+    """
+
+    def __init__(self, sent: Sequence[Mapping[str, Any]]) -> None:
+        self._sent = [_normalised(record) for record in sent]
+        # Of records that are alike the last one stays; no echo contradicts the others, so it gets nothing either.
+        self._owners = {frozenset(fields.items()): index for index, fields in enumerate(self._sent)}
+        self._known = set().union(*self._sent)
+
+    def owner(self, data: Mapping[str, Any]) -> int | None:
+        """Return the position of the only record that *data* can be of; None if there is none, or doubt.
+
+        They have all that it has, nothing that only another one has, and contradict each of the others.
+        """
+        echo = _normalised(data)
+        # Fields that nobody sent are the provider's own; one that only another record has speaks against this one.
+        owner = self._owners.get(frozenset((name, echo[name]) for name in self._known & echo.keys()))
+        others = (fields for index, fields in enumerate(self._sent) if index != owner)
+        return owner if owner is not None and all(_contradicts(echo, fields) for fields in others) else None
+
+
+def _contradicts(echo: _Fields, sent: _Fields) -> bool:
+    return any(name in echo and echo[name] != value for name, value in sent.items())
+
+
+def _normalised(fields: Mapping[str, Any]) -> _Fields:
+    """Return *fields* as they may come back: everything a string, letters in another case, empty ones left out."""
+    texts = {name: _text(value) for name, value in fields.items()}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip().casefold()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, sort_keys=True).casefold()

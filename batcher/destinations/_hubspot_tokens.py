@@ -1,0 +1,72 @@
+"""HubSpot's access tokens: what to ask for with a refresh token, and what the answer means. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+
+from batcher.destinations._http import Answer, Secret
+from batcher.destinations._hubspot_answers import check_passing
+from batcher.destinations._hubspot_batches import details_of
+from batcher.destinations._tokens import Token
+from batcher.destinations._wire import json_of
+from batcher.outcomes import Refused, Retry
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+# HubSpot, "Working with OAuth": access tokens live for 30 minutes. Used if an answer does not say.
+_LIFETIME_SECONDS = 1800.0
+# The issuer's own words for an access token that it gives.
+_ACCESS_TOKEN, _REFRESH_TOKEN = "access_token", "refresh_token"
+
+
+@attrs.frozen
+class Grant:
+    """What an app of HubSpot's has to show for a customer's account."""
+
+    client_id: str
+    client_secret: Secret
+    refresh_token: Secret
+
+    def form(self) -> bytes:
+        """Return the body of a request for an access token: RFC 6749, section 6."""
+        members = {
+            "grant_type": _REFRESH_TOKEN,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.reveal(),
+            _REFRESH_TOKEN: self.refresh_token.reveal(),
+        }
+        return urlencode(members).encode()
+
+    def renewed(self, answer: Answer) -> Grant:
+        """Return what to show the next time: an issuer may replace the refresh token (RFC 6749, section 6)."""
+        token = _secret(json_of(answer), _REFRESH_TOKEN)
+        return self if token is None else attrs.evolve(self, refresh_token=token)
+
+
+def token_of(answer: Answer, now: float) -> Token:
+    """Return the token that an answer gives.
+
+    :param now: seconds, on the clock on which the token is to expire
+    :raises Retry: there is none now, perhaps later
+    :raises Refused: there is none to be had with this grant
+    """
+    body = json_of(answer)
+    if answer.status == 200:
+        secret = _secret(body, _ACCESS_TOKEN)
+        if secret is None:
+            raise Retry("HTTP 200 without an access token")
+        lifetime = body.get("expires_in")
+        known = isinstance(lifetime, int | float) and not isinstance(lifetime, bool)
+        return Token(secret, now + (lifetime if known else _LIFETIME_SECONDS))
+    check_passing(answer, body, now)
+    raise Refused(details_of(body, f"HTTP_{answer.status}"))
+
+
+def _secret(body: Any, name: str) -> Secret | None:
+    value = body.get(name) if isinstance(body, dict) else None
+    try:
+        return Secret(name, value) if isinstance(value, str) else None
+    except ValueError:
+        return None

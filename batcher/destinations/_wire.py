@@ -1,0 +1,107 @@
+"""What the codecs of the HTTP destinations share. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from batcher.destinations._http import Answer
+from batcher.destinations._json_reading import NotJSON, decode
+from batcher.errors import InvalidRecord
+from batcher.writes import Association
+
+# RFC 9110, section 5.6.2.
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def quoted(name: str, value: object) -> str:
+    """Return *value* as one segment of a path.
+
+    :raises TypeError: no string
+    :raises ValueError: no name that a path can hold
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    # Dots alone are no name in a path: clients and servers remove them (RFC 3986, section 5.2.4).
+    if value in ("", ".", ".."):
+        raise ValueError(f"{name} must be a name, not {value!r}")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has a lone surrogate, which UTF-8 cannot carry: repair or remove it") from None
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* with their names in lower case.
+
+    :raises InvalidRecord: a name or value that no header can have; the message holds no value
+    """
+    checked: dict[str, str] = {}
+    for key, value in headers.items():
+        if not isinstance(key, str) or not _HEADER_NAME.fullmatch(key):
+            raise InvalidRecord("the name of a header must be letters, digits and hyphens")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise InvalidRecord(f"the header {key!r} must have a value of printable ASCII characters")
+        if key.lower() in checked:
+            raise InvalidRecord(f"the header {key!r} is there twice, in other upper and lower case: keep one")
+        checked[key.lower()] = value
+    return checked
+
+
+def link_of(association: Association) -> dict[str, Any]:
+    """Return an association as HubSpot writes it.
+
+    :raises InvalidRecord: it can never be made; the message holds no value
+    """
+    number = association.type_id
+    if not isinstance(association.to, str) or not association.to:
+        raise InvalidRecord("to of an association must be the id of a record, a non-empty string")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidRecord(f"type_id of an association must be a whole number, not {type(number).__name__}")
+    if not isinstance(association.category, str) or not association.category:
+        raise InvalidRecord("category of an association must be a non-empty string")
+    return {
+        "to": {"id": association.to},
+        "types": [{"associationCategory": association.category, "associationTypeId": number}],
+    }
+
+
+def json_of(answer: Answer) -> Any:
+    """Return the body as JSON, or None if it is none, or none that others would read in the same way."""
+    try:
+        return decode(answer.body)
+    except NotJSON:
+        return None
+
+
+def retry_after(text: str, now: float) -> float | None:
+    """Return what a ``Retry-After`` field asks for, in seconds; None if it says nothing.
+
+    It has seconds or a time: RFC 9110, section 10.2.3.
+
+    :param now: seconds since 1970
+    """
+    seconds = whole_number(text)
+    if seconds is not None:
+        return float(seconds)
+    try:
+        return seconds_until(parsedate_to_datetime(text.strip()), now)
+    except ValueError:
+        return None
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a header field holds; None if it holds none."""
+    text = text.strip()
+    # Nine digits of seconds are 30 years; more would only be a way to overflow.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def seconds_until(moment: datetime, now: float) -> float:
+    """Return the seconds from *now* to *moment*, in UTC unless it says otherwise; 0 if it has passed."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return max(0.0, aware.timestamp() - now)

@@ -1,0 +1,236 @@
+"""The HubSpot destination: records of any object of HubSpot's CRM, through its batch endpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Self, cast
+
+import anyio
+
+from batcher.destinations._http import Answer, Client, Secret, Sender, at_least_one, checked_base_url
+from batcher.destinations._hubspot_answers import may_have_culprits, refused_alike, verdicts_of
+from batcher.destinations._hubspot_links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
+from batcher.destinations._hubspot_requests import (
+    CALL_BYTES,
+    TRACE_BYTES,
+    VERBS,
+    Item,
+    Lane,
+    Paths,
+    body_of,
+    folded,
+    item_of,
+)
+from batcher.destinations._hubspot_tokens import FORM, Grant, token_of
+from batcher.destinations._protocol import Prepared
+from batcher.destinations._tokens import Token, TokenSource
+from batcher.destinations._wire import quoted
+from batcher.errors import InvalidRecord
+from batcher.outcomes import Refused, Retry, Verdict
+from batcher.policies import LaneRules, to_seconds
+from batcher.writes import Write, WriteType
+
+__all__ = ["HubSpot"]
+
+_MAX_RECORDS = max(verb.max_records for verb in VERBS.values())
+_UNAUTHORIZED = 401
+# Extra calls for associations that a batch may cost while the ones that HubSpot refuses are looked for; 50 as in
+# RetryPolicy.
+_SEARCH_CALLS = 50
+
+
+class HubSpot:
+    """Write records of HubSpot's CRM: contacts, companies, deals, tickets, custom objects.
+
+    Every property is text in HubSpot: numbers, true and false are converted, None clears, lists and mappings are
+    refused. Creates, updates, upserts and deletes (which archive) travel in batches of 100. An id is given to a record
+    only if the answer says for certain that it is its own; HubSpot answers in random order. A created record gets
+    ``Written(record_id=None)`` where it was certainly written and only its id is in doubt, as with two records alike.
+    What HubSpot drops without a word is ``Unknown``. A delete is ``Written`` also where there was no such record:
+    HubSpot does not tell.
+
+    Creates and upserts can be all or none; updates and deletes cannot. An upsert matches on a unique property, or on
+    ``email`` for contacts. Associations go along with a create. For an update or an upsert they are made by a second
+    call after the write, need ``Association(object=...)``, and are reported in ``Written.warnings`` if they fail. One
+    that HubSpot refuses is looked for by halving, so that the others are made.
+
+    Give ``token``, or ``client_id``, ``client_secret`` and ``refresh_token``.
+
+    :param token: of a private app or a service key; sent as ``Authorization`` and never shown
+    :param client_id: of an app that customers install
+    :param client_secret: its secret, never shown
+    :param refresh_token: what the app got when it was installed in the account; never shown. Access tokens are fetched
+        with it, and replaced a minute before they expire
+    :param api_version: ``"v3"``, or a dated version such as ``"2026-03"``
+    :param max_records: records that one call may carry, 1 to 100
+    :param max_request_bytes: the longest body that is sent
+    :param max_answer_bytes: the longest body that is read; what is longer makes the batch unknown
+    :param timeout: seconds or timedelta for one request and its answer. 30 as in Ampersand. The associations that
+        follow a write get half of it, all together
+    :param client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient``, which is used and not closed; by default one is
+        made
+    :param base_url: the server
+    :param token_url: where access tokens are fetched; by default ``/oauth/v3/token`` of that server
+    :param clock: returns seconds since 1970, to which the times in answers are compared
+    :raises TypeError: an argument of another type, or none of the ways to authorize, or both
+    :raises ValueError: an argument out of range
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        api_version: str = "2026-03",
+        max_records: int = _MAX_RECORDS,
+        max_request_bytes: int = 1_000_000,
+        max_answer_bytes: int = 10_000_000,
+        timeout: float | timedelta = 30.0,
+        client: Client | None = None,
+        base_url: str = "https://api.hubapi.com",
+        token_url: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._token, self._grant = _authorization(token, client_id, client_secret, refresh_token)
+        self._source = None if self._grant is None else TokenSource(self._fetch_token, clock=clock)
+        self._paths = Paths(api_version)
+        self._max_records = at_least_one("max_records", max_records, _MAX_RECORDS)
+        self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
+        self._base_url = checked_base_url("base_url", base_url)
+        self._token_url = checked_base_url("token_url", token_url or f"{self._base_url}/oauth/v3/token")
+        self._links_timeout = to_seconds("timeout", timeout) / 2
+        self._clock = clock
+        self._sender = Sender(client, timeout=timeout, max_answer_bytes=max_answer_bytes, secrets={})
+        self._lane = lru_cache(maxsize=1024)(self._make_lane)
+
+    def __repr__(self) -> str:
+        return f"HubSpot({self._base_url!r}, api_version={self._paths.version!r})"
+
+    def encode(self, write: Write) -> Prepared:
+        """Validate what is special here, and encode. What holds everywhere has been checked.
+
+        :raises InvalidRecord: it can never be written here
+        """
+        item = item_of(write)
+        try:
+            lane = self._lane(write.object, write.type, write.by)
+        except ValueError as error:
+            raise InvalidRecord(str(error)) from None
+        identity: Hashable = None
+        if item.key is not None:
+            # Different values that are folded into one only wait for each other; one value in two batches would fail.
+            key = (write.by, folded(item.key)) if write.by is not None else item.key
+            identity = ("hubspot", self._base_url, write.object, key)
+        trace = TRACE_BYTES if lane.verb.traced else 0
+        # One more for the separator.
+        return Prepared(lane, item, len(item.piece) + trace + 1, identity)
+
+    def rules(self, lane: Hashable) -> LaneRules:
+        """Return what one call of this lane may carry."""
+        verb = cast(Lane, lane).verb
+        return LaneRules(
+            max_records=min(self._max_records, verb.max_records),
+            max_bytes=max(1, self._max_request_bytes - CALL_BYTES),
+            all_or_none=verb.traced,
+            idempotent=cast(Lane, lane).type is not WriteType.CREATE,
+        )
+
+    async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
+        """Make one call, and another one for associations, and return one verdict per item, in the order of *items*.
+
+        :raises Retry: the whole call is to be sent again later
+        :raises Refused: the call was refused as a whole and nothing was applied
+        :raises BatcherNotOpen: outside of ``async with``
+        """
+        shared, records = cast(Lane, lane), cast(Sequence[Item], items)
+        try:
+            answer = await self._post(shared.path, body_of(shared, records, all_or_none))
+        except Refused as refused:  # by the issuer of tokens; nothing was sent
+            return refused_alike(refused.errors, len(records), all_or_none)
+        verdicts = verdicts_of(answer, records, shared, now=self._clock(), all_or_none=all_or_none)
+        return await self._link(shared, records, verdicts)
+
+    async def __aenter__(self) -> Self:
+        """Make the client, unless one was given."""
+        await self._sender.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client that was made here."""
+        await self._sender.close(kind, error, trace)
+
+    async def _link(self, lane: Lane, items: Sequence[Item], verdicts: list[Verdict]) -> list[Verdict]:
+        """Make the associations of the records that were written; return the verdicts, with warnings."""
+        wishes = wishes_of(items, verdicts)
+        calls = link_calls(lane.object, wishes, self._paths, self._max_request_bytes)
+        failures: list[tuple[Wish, str]] = []
+        budget = _SEARCH_CALLS
+        with anyio.move_on_after(self._links_timeout):
+            while calls:
+                failed, halves = await self._link_some(calls[0], search=budget > 0)
+                failures += failed
+                calls[:1] = halves
+                budget -= len(halves)
+        failures += [(wish, "there was no answer in time") for call in calls for wish in call.wishes]
+        return warned(unlinked(items, verdicts), failures)
+
+    async def _link_some(self, call: LinkCall, *, search: bool) -> tuple[list[tuple[Wish, str]], list[LinkCall]]:
+        """Make one call for associations; return what failed, and calls to be made in its place."""
+        # The records are written: nothing that happens here may cost them their outcome.
+        try:
+            answer = await self._post(call.path, call.body)
+        except Exception as error:
+            words = str(error) if isinstance(error, (Retry, Refused)) else type(error).__name__
+            return [(wish, words) for wish in call.wishes], []
+        halves = call.halves() if search and may_have_culprits(answer.status) else []
+        return ([], halves) if halves else (failures_of(answer, call), [])
+
+    async def _post(self, path: str, body: bytes) -> Answer:
+        """Make one call; once more if the access token was refused, which is then replaced.
+
+        :raises Retry: the request never left, its answer was lost, or there is no access token now
+        :raises Refused: there is no access token to be had
+        """
+        url = self._base_url + path
+        if self._source is None:
+            assert self._token is not None, "without a grant there is a token: see _authorization()"
+            return await self._sender.request("POST", url, body, {"authorization": self._token})
+        token = await self._source.token()
+        answer = await self._sender.request("POST", url, body, {"authorization": token.secret.bearer()})
+        if answer.status == _UNAUTHORIZED:
+            self._source.invalidate(token)
+            token = await self._source.token()
+            answer = await self._sender.request("POST", url, body, {"authorization": token.secret.bearer()})
+        return answer
+
+    async def _fetch_token(self) -> Token:
+        grant = self._grant
+        assert grant is not None, "only asked where there is one"
+        answer = await self._sender.request("POST", self._token_url, grant.form(), FORM)
+        token = token_of(answer, self._clock())
+        self._grant = grant.renewed(answer)
+        return token
+
+    def _make_lane(self, object: str, type: WriteType, by: str | None) -> Lane:
+        return Lane(object, type, by, self._paths.batch(object, VERBS[type]))
+
+
+def _authorization(
+    token: str | None, client_id: str | None, client_secret: str | None, refresh_token: str | None
+) -> tuple[Secret | None, Grant | None]:
+    """Return the value of the header field, or what fetches one."""
+    given = [each is not None for each in (client_id, client_secret, refresh_token)]
+    if token is not None and not any(given):
+        return Secret("token", token).bearer(), None
+    if token is None and client_id is not None and client_secret is not None and refresh_token is not None:
+        quoted("client_id", client_id)  # goes into a form, and must be a name all the same
+        return None, Grant(client_id, Secret("client_secret", client_secret), Secret("refresh_token", refresh_token))
+    raise TypeError("give token=, or client_id=, client_secret= and refresh_token=, and not both")
