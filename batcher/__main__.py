@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from batcher import __version__
-from batcher.cli import demo, load, serve
+from batcher.cli import demo, load, sandbox, serve
 from batcher.cli._errors import CommandError, ExitCode
 
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         ("demo", demo, "see what batching does, in a few seconds and without a network"),
         ("load", load, "write the records of a file and note the fate of each"),
         ("serve", serve, "serve the Write API over HTTP, with a database behind it"),
+        ("sandbox", sandbox, "stand in for HubSpot or Salesforce, with faults to order"),
     ):
         layout = argparse.RawDescriptionHelpFormatter
         subparser = commands.add_parser(name, help=summary, description=command.DESCRIPTION, formatter_class=layout)

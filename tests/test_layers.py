@@ -35,6 +35,7 @@ LAYERS = {
     "_batcher": 3,
     "writer": 4,
     "server": 5,
+    "sandbox": 5,
     "cli": 5,
     "__main__": 6,
     "": 7,

@@ -1,4 +1,4 @@
-"""The Write API on a socket: uvicorn, which is told when to stop and sees no signal itself.
+"""An ASGI app on a socket: uvicorn, which is told when to stop and sees no signal itself.
 
 Needs the extra ``server``.
 """
@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import attrs
@@ -58,17 +58,18 @@ class Listener:
 
 @asynccontextmanager
 async def listening(
-    app: Starlette, listener: Listener, *, shutdown_timeout: float, access_log: bool = False
+    app: Starlette, listener: Listener, *, shutdown_timeout: float, access_log: bool = False, protocol: Any = "h11"
 ) -> AsyncIterator[None]:
     """Serve *app* while the body runs. Then accept no more, finish the requests under way, and drain.
 
     Cancelled, it breaks off the requests, and the lifespan of *app* is cancelled too.
 
     :param shutdown_timeout: seconds for the requests under way; the app bounds its own draining
+    :param protocol: uvicorn's name of one, or a class; the default bounds what it buffers of a head
     """
     config = uvicorn.Config(
         app,
-        http="h11",  # which bounds what it buffers of a head
+        http=protocol,
         ws="none",
         lifespan="off",  # entered here, so that it can be cancelled
         log_config=None,

@@ -1,0 +1,38 @@
+"""Stand-ins for HubSpot and Salesforce, with faults to order: ASGI apps over SQLite. Needs the extra ``server``.
+
+    with HubSpotSandbox(faults=Faults(Fault("reset", applied=True))) as sandbox:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(sandbox), base_url="http://sandbox")
+
+Over sockets they are served by ``batcher sandbox hubspot|salesforce``.
+"""
+
+from __future__ import annotations
+
+try:
+    from batcher.sandbox._app import Sandbox
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] not in ("starlette", "prometheus_client"):
+        raise
+    raise ModuleNotFoundError(
+        "batcher.sandbox needs the extra 'server': pip install 'saas-batcher[server]'", name=error.name
+    ) from error
+from batcher.sandbox._breaking import ConnectionLost
+from batcher.sandbox._faults import Fault, FaultKind, Faults
+from batcher.sandbox._hubspot_limits import HubSpotLimits
+from batcher.sandbox._hubspot_records import HubSpotObject
+from batcher.sandbox._salesforce_records import SalesforceObject
+from batcher.sandbox.hubspot import HubSpotSandbox
+from batcher.sandbox.salesforce import SalesforceSandbox
+
+__all__ = [
+    "ConnectionLost",
+    "Fault",
+    "FaultKind",
+    "Faults",
+    "HubSpotLimits",
+    "HubSpotObject",
+    "HubSpotSandbox",
+    "SalesforceObject",
+    "SalesforceSandbox",
+    "Sandbox",
+]

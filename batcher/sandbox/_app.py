@@ -1,0 +1,245 @@
+"""What both sandboxes are: an ASGI app over a store, with faults to order and a way to look inside.
+
+How a request travels: the fault that strikes it is drawn; what happens instead of applying happens; the provider's
+handler applies it and answers; what happens to the answer happens.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeAlias
+from urllib.parse import unquote
+
+import anyio
+import attrs
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from batcher.sandbox import _control
+from batcher.sandbox._breaking import Half, Reset
+from batcher.sandbox._faults import Fault, FaultKind, Faults
+from batcher.sandbox._refusals import Refused
+from batcher.sandbox._store import Store
+from batcher.sandbox._tokens import Tokens
+from batcher.server._guards import EncodedPaths, Reader
+from batcher.server._problems import Problem
+
+# Far more than the largest batch of either provider.
+_READER = Reader(max_bytes=50_000_000, timeout=60.0)
+# What nginx logs for a client that went away; nobody sees it.
+_CLIENT_CLOSED_REQUEST = 499
+
+
+@attrs.frozen
+class Call:
+    """One request, as a handler sees it."""
+
+    request: Request = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    fault: Fault | None
+    """What strikes it while it is applied."""
+    locked: frozenset[str] = frozenset()
+    """Ids of rows that other requests hold."""
+
+    def name(self, parameter: str) -> str:
+        """Return a part of the path; nothing if this path has no such part."""
+        # Routed as it was sent: the value of an external id may hold a slash.
+        return unquote(str(self.request.path_params.get(parameter, "")))
+
+    def query(self, parameter: str, default: str = "") -> str:
+        """Return a parameter of the query."""
+        return str(self.request.query_params.get(parameter, default))
+
+
+Handler: TypeAlias = Callable[[Call], Response]
+
+
+class Sandbox(ABC):
+    """An ASGI app that stands in for a provider.
+
+    One object lives in one event loop at a time and works without a thread, so that virtual time can drive it. Close
+    it, or use it in a ``with`` statement.
+
+    :param path: of the database; in memory by default
+    :param faults: what goes wrong; nothing by default. Also settable later, and through ``POST /sandbox/faults``
+    :param seed: of whatever the provider does at random
+    :param clock: returns seconds since 1970, for what is stored
+    """
+
+    TOKEN: ClassVar[str]
+    """The token that is always valid."""
+
+    def __init__(
+        self,
+        path: str | Path = ":memory:",
+        *,
+        faults: Faults | None = None,
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+        token_lifetime: float,
+    ) -> None:
+        self.faults = faults or Faults(seed=seed)
+        self.store = Store(path)
+        self.tokens = Tokens(self.TOKEN, token_lifetime)
+        self.dice = Random(seed)
+        self.clock = clock
+        self.app = Starlette(
+            routes=_control.routes(self.faults, self.store),
+            middleware=[Middleware(EncodedPaths)],
+            exception_handlers={HTTPException: self._not_routed},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as an ASGI app."""
+        await self.app(scope, receive, send)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+    def credentials(self) -> dict[str, str]:
+        """Return name and value of whatever is let in: well known, and no secrets."""
+        names = ("TOKEN", "CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
+        return {name.replace("_", " ").capitalize(): getattr(self, name) for name in names if hasattr(self, name)}
+
+    def records(self, type: str, *, archived: bool = False) -> list[dict[str, Any]]:
+        """Return the records of a type with their id, to be compared with what was written.
+
+        :param archived: also those that were archived or deleted
+        """
+        return [_control.to_json(row) for row in self.store.rows(type, archived=archived)]
+
+    # What a provider adds
+
+    @abstractmethod
+    def _admit(self, request: Request) -> None:
+        """Check token and limits.
+
+        :raises Refused: not let in
+        """
+
+    @abstractmethod
+    def _headers(self) -> dict[str, str]:
+        """Return what every answer carries."""
+
+    @abstractmethod
+    def _failure(self, status: int, message: str, code: str = "") -> Refused:
+        """Return what is said of a request that fails as a whole, in the provider's shape."""
+
+    @abstractmethod
+    def _throttled(self, code: str) -> Refused:
+        """Return what is said of one request too many."""
+
+    @abstractmethod
+    def _expired(self) -> Refused:
+        """Return what is said of a token that is no longer valid."""
+
+    async def _apply(self, call: Call, handler: Handler) -> Response:
+        """Apply a request. A provider that takes its time overrides this."""
+        return handler(call)
+
+    # The way of a request
+
+    def _route(self, path: str, method: str, handler: Handler, *, admitted: bool = False) -> None:
+        """Send requests to *handler*.
+
+        :param admitted: everybody is let in, and the body may be of any type: where tokens are given out
+        """
+
+        async def answer(request: Request) -> Response:
+            try:
+                response = await self._visit(request, handler, admitted=admitted)
+            except Refused as refused:
+                response = refused.to_response()
+            except Problem as problem:
+                response = self._failure(problem.status, problem.detail).to_response()
+            except ClientDisconnect:
+                return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            response.headers.update(self._headers())
+            return response
+
+        self.app.router.routes.append(Route(path, answer, methods=[method]))
+
+    async def _visit(self, request: Request, handler: Handler, *, admitted: bool) -> Response:
+        fault = self.faults.next(request.method, request.url.path)
+        if fault is not None and not fault.applied:
+            instead = await self._instead(fault, request)
+            if instead is not None:
+                return instead
+        if not admitted:
+            self._admit(request)
+        body = await self._body(request, any_type=admitted)
+        try:
+            response = await self._apply(Call(request, body, fault), handler)
+        except Refused as refused:  # whose answer can be lost as well
+            response = refused.to_response()
+        return response if fault is None else await self._afterwards(fault, response)
+
+    async def _body(self, request: Request, *, any_type: bool) -> bytes:
+        if any_type or request.method not in ("POST", "PATCH", "PUT"):
+            return await request.body()
+        return await _READER.read(request)
+
+    async def _instead(self, fault: Fault, request: Request) -> Response | None:
+        """Return what comes instead of applying the request, if anything does."""
+        if fault.kind is FaultKind.DELAY:
+            await anyio.sleep(fault.seconds)
+        elif fault.kind is FaultKind.EXPIRE:
+            self.tokens.revoke(request.headers.get("authorization", "").removeprefix("Bearer "))
+            raise self._expired()
+        elif fault.kind is FaultKind.RESET:
+            await request.body()  # else some clients notice while they send, and see an orderly end
+            return Reset()
+        elif fault.kind is FaultKind.THROTTLE:
+            raise self._throttled(fault.code)
+        elif fault.kind is FaultKind.ERROR:
+            return self._ordered(fault)
+        return None
+
+    async def _afterwards(self, fault: Fault, response: Response) -> Response:
+        """Return what comes of the answer to a request that was applied."""
+        if fault.kind is FaultKind.HALF:
+            return Half(response)
+        if fault.applied:
+            if fault.kind is FaultKind.DELAY:
+                await anyio.sleep(fault.seconds)
+            elif fault.kind is FaultKind.RESET:
+                return Reset()
+            elif fault.kind is FaultKind.ERROR:
+                return self._ordered(fault)
+        return response
+
+    def _ordered(self, fault: Fault) -> Response:
+        message = fault.message or "ordered"
+        response = (
+            HTMLResponse(f"<html><body>{fault.status}</body></html>", fault.status)
+            if fault.html
+            else self._failure(fault.status, message, fault.code).to_response()
+        )
+        if fault.retry_after is not None:
+            response.headers["retry-after"] = str(fault.retry_after)
+        return response
+
+    async def _not_routed(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException), "registered for these only"
+        response = self._failure(error.status_code, "there is nothing at this address").to_response()
+        response.headers.update(error.headers or {})
+        return response
