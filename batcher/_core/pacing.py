@@ -97,17 +97,19 @@ class Pacing:
         return len(self._meters)
 
     def enrol(self, lane: Lane) -> None:
-        """Have the calls of a new lane metered, and no call carry more records than can ever keep the quotas."""
+        """Have the calls of a new lane metered, and no call carry more records than can ever keep the quotas.
+
+        Whatever ``Quota.by`` raises leaves all as it was.
+        """
         lane.meters = tuple(self._meter(index, quota, lane.key) for index, quota in enumerate(self._quotas))
+        for meter in lane.meters:
+            self._meters[meter.name] = meter
+            meter.lanes += 1
         lane.max_records = min(lane.max_records, *(quota.records for quota in self._quotas))
 
     def _meter(self, index: int, quota: Quota, key: Hashable) -> Meter:
         name = index, None if quota.by is None else quota.by(key)
-        meter = self._meters.get(name)
-        if meter is None:
-            meter = self._meters[name] = Meter(quota, name)
-        meter.lanes += 1
-        return meter
+        return self._meters.get(name) or Meter(quota, name)
 
     def leave(self, lane: Lane, now: float) -> None:
         """Forget a lane, and with the last lane its meters, once their windows are empty."""
@@ -124,8 +126,8 @@ class Pacing:
         elif not meter.lanes:
             if meter.empty_at() > now:  # a new lane of its group would have to keep what is left of the quota
                 self._deadlines.schedule(meter, meter.empty_at())
-            else:
-                self._meters.pop(meter.name, None)
+            elif self._meters.get(meter.name) is meter:  # it may have a successor, which is in use
+                del self._meters[meter.name]
 
     def hold(self, lane: Lane, now: float, *, released: bool) -> float | None:
         """Hold *lane* if its next call would break a quota; return when it may go then, or None if it may go now.
