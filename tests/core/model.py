@@ -380,7 +380,8 @@ class Model:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
             return
         if buffered and self._is_held(lane):
-            longest = max(quota.per for quota in self.limits.quotas)
+            # No delay is longer than 60 seconds either.
+            longest = max(60, *(quota.per for quota in self.limits.quotas))
             assert self.armed_at <= self.now + longest, "nobody looks when the quota has room again"
             return
         assert not buffered or self.closes_at == inf, "nothing lingers in a closing batcher"
