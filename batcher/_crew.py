@@ -64,6 +64,7 @@ class Crew:
         self._answers: deque[tuple[Batch, float]] = deque()
         self._unseen: deque[Entry] = deque()
         self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
+        self._calling_back = False
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
         self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, and since when
         self._late: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # those cancelled because of it
@@ -129,9 +130,19 @@ class Crew:
             self._drained.set_result(None)
         if self._reporter is not None:
             self._tell(self._reporter, plan.batches)
-        while self.callbacks:
-            run_callback(*self.callbacks.popleft())
+        if self.callbacks and not self._calling_back:
+            self._call_back()
         return again
+
+    def _call_back(self) -> None:
+        # One that comes back in leaves the callbacks of its own turn to this loop: nested, a thousand of them would
+        # exhaust the stack, perhaps in the middle of a step of the engine.
+        self._calling_back = True
+        try:
+            while self.callbacks:
+                run_callback(*self.callbacks.popleft())
+        finally:
+            self._calling_back = False
 
     def _give_places(self, units: Sequence[Unit]) -> bool:
         """Wake those who have a place now; return whether one was taken back from somebody cancelled meanwhile."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from batcher._backend import AwaitableWaiter, Waiter
@@ -59,8 +60,8 @@ class Receipt(Entry, Generic[T_co]):
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
         """Call *callback* with this receipt once it has its outcome; now, if it has.
 
-        For outcomes that nobody awaits: a dead-letter queue, a count. It is called in the event loop, must not wait,
-        and may submit again. What it raises is logged.
+        For outcomes that nobody awaits: a dead-letter queue, a count. It is called in the event loop, in the context
+        variables of whoever added it, must not wait, and may submit again. What it raises is logged.
 
         :raises BatcherNotOpen: called outside of the batcher's own event loop
         """
@@ -190,7 +191,7 @@ class Detached:
 class Callback:
     """Has a function called with a receipt, once the state is whole and everybody is woken."""
 
-    __slots__ = ("_callback", "_due", "_receipt")
+    __slots__ = ("_callback", "_context", "_due", "_receipt")
 
     def __init__(
         self, due: deque[tuple[Any, Callable[[Any], object]]], receipt: Any, callback: Callable[[Any], object]
@@ -198,6 +199,12 @@ class Callback:
         self._due = due
         self._receipt = receipt
         self._callback = callback
+        # As asyncio's futures do. In the context of the worker that ends the call, a task started by the callback would
+        # count as part of the write function, and could not submit.
+        self._context = copy_context()
+
+    def _run(self, receipt: Any) -> None:
+        self._context.run(self._callback, receipt)
 
     def done(self) -> bool:
         """Return False: it wants to know."""
@@ -205,7 +212,7 @@ class Callback:
 
     def set_result(self, result: None, /) -> None:
         """Have the function called at the end of this turn."""
-        self._due.append((self._receipt, self._callback))
+        self._due.append((self._receipt, self._run))
 
 
 def run_callback(receipt: Any, callback: Callable[[Any], object]) -> None:

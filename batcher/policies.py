@@ -247,4 +247,5 @@ class LaneRules:
     """Whether the destination can apply a call as a whole or not at all."""
     idempotent: bool = False
     """Whether a write that may have been applied can be sent again without harm, as an update can and a create cannot.
-    It is, then, whatever ``RetryPolicy(on_unknown=...)`` says."""
+    It is, then, whatever ``RetryPolicy(on_unknown=...)`` says. Later writes of the record wait for its outcome, but not
+    for the call whose answer was lost: if the provider carries that out late, it undoes them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import pytest
 
 from batcher import AutoBatchPolicy, Batcher, BatcherNotOpen, NotWritten, Outcome, Receipt, RecordRejected, Written
+from batcher._crew import working_for
 from tests.api import Api
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +68,33 @@ async def test_a_callback_may_submit_again():
             await receipt
         assert await again[0] == "once more"
     assert api.batches == [("a",), ("once more",)]
+
+
+async def test_callbacks_that_come_back_in_follow_each_other_without_exhausting_the_stack():
+    """However many: each is called from the same place, not from within the one before."""
+    async with Batcher(Api(), auto_batch=AutoBatchPolicy(max_records=5000, max_delay=10)) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(2000)]
+        following = iter(receipts[1:])
+        for receipt in receipts[:-1]:
+            receipt.add_done_callback(lambda _: next(following).withdraw())
+        assert receipts[0].withdraw()
+        assert all(receipt.done for receipt in receipts)
+
+
+async def test_a_callback_runs_in_the_context_of_whoever_added_it():
+    """Not in that of the worker whose call has ended: what it starts is no part of the write function."""
+    name: ContextVar[str] = ContextVar("name", default="worker")
+    seen: list[object] = []
+
+    def look(receipt: Receipt[Any]) -> None:
+        seen.append((name.get(), working_for()))
+
+    async with Batcher(Api()) as batcher:
+        name.set("adder")
+        receipt = batcher.submit_nowait("a")
+        receipt.add_done_callback(look)
+        await receipt
+    assert seen == [("adder", ())]
 
 
 async def test_a_callback_that_raises_harms_nobody(caplog):

@@ -27,6 +27,14 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._at)
 
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._at)
+
+    @property
+    def first(self) -> Hashable:
+        """The earliest item; there must be one."""
+        return self._heap[0][2]
+
     def schedule(self, item: Hashable, at: float) -> None:
         """Note that *item* wants attention at *at*. An earlier note stands: it will be looked at anyway."""
         known = self._at.get(item)

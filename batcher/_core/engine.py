@@ -212,15 +212,16 @@ class Engine:
             self._let_in(now)
         batches: list[Batch] = []
         while len(house.in_flight) < self._limits.max_in_flight:
-            released = house.pacing.release(now, house.closes_at)
-            if released is None and not house.ring:
-                break
-            lane = released or house.ring.popitem(last=False)[0]
+            lane = house.pacing.release(now, house.closes_at)
+            if lane is None:
+                if not house.ring:
+                    break
+                lane, _ = house.ring.popitem(last=False)
             if house.closing and lane.paused_until > house.closes_at:
                 self._give_up(lane, now, "its lane is paused")
             elif lane.in_flight >= lane.allowance.limit:
                 house.filling[lane] = None  # the end of a call brings it back
-            elif self._may_send(lane, now) and self._keeps_quotas(lane, now, released=released is not None):
+            elif self._may_send(lane, now) and self._keeps_quotas(lane, now):
                 batches.append(self._cut(lane, now))
                 house.attend(lane, now)
         settled, house.settled = house.settled, []
@@ -234,10 +235,10 @@ class Engine:
             return False
         return True
 
-    def _keeps_quotas(self, lane: Lane, now: float, *, released: bool) -> bool:
+    def _keeps_quotas(self, lane: Lane, now: float) -> bool:
         if not lane.meters:
             return True
-        held_until = self.house.pacing.hold(lane, now, released=released)
+        held_until = self.house.pacing.hold(lane, now)
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
             self._give_up(lane, now, "its quota is used up")

@@ -60,8 +60,10 @@ class House:
 
     def keep(self, lane: Lane) -> None:
         """Have *lane* found under its key: a new one, or one that has just been forgotten and is needed again."""
-        if self.lanes.setdefault(lane.key, lane) is lane and self._limits.quotas and not lane.meters:
-            self.pacing.enrol(lane)
+        if lane.key not in self.lanes:
+            if self._limits.quotas:
+                self.pacing.enrol(lane)  # first, for it may raise: no lane is found here that nobody meters
+            self.lanes[lane.key] = lane
 
     def attend(self, lane: Lane, now: float) -> None:
         """Put *lane* in the ring if it has something due, else note when to look again."""

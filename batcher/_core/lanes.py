@@ -49,6 +49,7 @@ class Lane:
         "pending_bytes",
         "queue",
         "size",
+        "turn",
     )
 
     def __init__(
@@ -74,6 +75,7 @@ class Lane:
         self.paused_until = -inf
         self.meters: tuple[Meter, ...] = ()
         self.held_by: Meter | None = None  # whose quota keeps the next batch from leaving
+        self.turn: float = inf  # among the held, from when it was held first until it has sent something
         self.queue: deque[Entry] = deque()  # single records, tombstones among them
         self.dead = 0  # tombstones
         self.size = 0  # bytes of the living

@@ -1,14 +1,17 @@
 """Pacing: no more calls and records than the quotas allow, in any window of our clock.
 
 Each quota is metered on its own for each group of lanes. A lane whose next call would break a quota is *held*: it waits
-in the queue of one meter, keeps filling, and is looked at again in its turn when that meter has room.
+in the queue of one meter, keeps filling, and is looked at again in its turn when that meter has room. If another quota
+has none by then, it waits there next, and keeps the turn that it got when it was held first: else luckier ones would be
+before it for ever.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
+from typing import cast
 
 from batcher._core.deadlines import Deadlines
 from batcher._core.lanes import Lane
@@ -17,6 +20,38 @@ from batcher.policies import Quota
 # A meter remembers this many slots of its window at most. A slot counts as used at its end, so that joining calls
 # errs on the side of the quota.
 _SLOTS = 1000
+
+
+class Turns:
+    """Held lanes, those that were held first in front."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns = Deadlines()
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return cast(Iterator[Lane], iter(self._turns))
+
+    @property
+    def first(self) -> Lane:
+        """Whose turn it is; there must be one."""
+        return cast(Lane, self._turns.first)
+
+    def add(self, lane: Lane) -> None:
+        """Have a lane wait, according to its turn."""
+        self._turns.schedule(lane, lane.turn)
+
+    def remove(self, lane: Lane) -> None:
+        """Have it wait no longer."""
+        self._turns.drop(lane)
+
+    def someone_precedes(self, lane: Lane) -> bool:
+        """Return whether a lane waits whose turn comes before that of *lane*."""
+        return self._turns.next_at < lane.turn
 
 
 class Meter:
@@ -39,7 +74,7 @@ class Meter:
         self.name = name
         self.per = quota.per
         self.lanes = 0  # that are metered by it; forgotten with the last of them
-        self.waiting: OrderedDict[Lane, None] = OrderedDict()  # held lanes, in turn
+        self.waiting = Turns()
         self._max_calls = quota.calls
         self._max_records = quota.records
         self._width = quota.per / _SLOTS
@@ -90,6 +125,7 @@ class Pacing:
         self._quotas = quotas
         self._deadlines = deadlines
         self._meters: dict[Hashable, Meter] = {}
+        self._turn = 0
         self.awake: dict[Meter, None] = {}  # those that may have room for a lane that they hold
 
     def __len__(self) -> int:
@@ -97,21 +133,24 @@ class Pacing:
         return len(self._meters)
 
     def enrol(self, lane: Lane) -> None:
-        """Have the calls of a new lane metered, and no call carry more records than can ever keep the quotas."""
+        """Have the calls of a new lane metered, and no call carry more records than can ever keep the quotas.
+
+        Whatever ``Quota.by`` raises leaves all as it was.
+        """
         lane.meters = tuple(self._meter(index, quota, lane.key) for index, quota in enumerate(self._quotas))
+        for meter in lane.meters:
+            self._meters[meter.name] = meter
+            meter.lanes += 1
         lane.max_records = min(lane.max_records, *(quota.records for quota in self._quotas))
 
     def _meter(self, index: int, quota: Quota, key: Hashable) -> Meter:
         name = index, None if quota.by is None else quota.by(key)
-        meter = self._meters.get(name)
-        if meter is None:
-            meter = self._meters[name] = Meter(quota, name)
-        meter.lanes += 1
-        return meter
+        return self._meters.get(name) or Meter(quota, name)
 
     def leave(self, lane: Lane, now: float) -> None:
         """Forget a lane, and with the last lane its meters, once their windows are empty."""
         self.unhold(lane)
+        lane.turn = inf
         meters, lane.meters = lane.meters, ()
         for meter in meters:
             meter.lanes -= 1
@@ -124,31 +163,32 @@ class Pacing:
         elif not meter.lanes:
             if meter.empty_at() > now:  # a new lane of its group would have to keep what is left of the quota
                 self._deadlines.schedule(meter, meter.empty_at())
-            else:
-                self._meters.pop(meter.name, None)
+            elif self._meters.get(meter.name) is meter:  # it may have a successor, which is in use
+                del self._meters[meter.name]
 
-    def hold(self, lane: Lane, now: float, *, released: bool) -> float | None:
-        """Hold *lane* if its next call would break a quota; return when it may go then, or None if it may go now.
-
-        :param released: it has been held, and does not queue up behind others again
-        """
+    def hold(self, lane: Lane, now: float) -> float | None:
+        """Hold *lane* if its next call would break a quota; return when it may go then, or None if it may go now."""
         records, held_by, until = lane.next_records(now), None, now
         for meter in lane.meters:
             free_at = meter.free_at(records, now)
-            if free_at > until or (held_by is None and meter.waiting and not released):
+            if free_at > until or (held_by is None and meter.waiting.someone_precedes(lane)):
                 held_by, until = meter, free_at
         if held_by is None:
+            lane.turn = inf
             return None
-        held_by.waiting[lane] = None
+        if lane.turn == inf:
+            self._turn += 1
+            lane.turn = self._turn
+        held_by.waiting.add(lane)
         lane.held_by = held_by
-        if until > now:  # else others have come first, and the meter is looked at for their sake
+        if until > now:  # else others come first, and the meter is looked at for their sake
             self._deadlines.schedule(held_by, until)
         return until
 
     def unhold(self, lane: Lane) -> None:
         """Let go of a lane, if it is held."""
         if lane.held_by is not None:
-            del lane.held_by.waiting[lane]
+            lane.held_by.waiting.remove(lane)
             lane.held_by = None
 
     def release(self, now: float, closes_at: float) -> Lane | None:
@@ -156,7 +196,7 @@ class Pacing:
         while self.awake:
             meter = next(iter(self.awake))
             if meter.waiting:
-                lane = next(iter(meter.waiting))
+                lane = meter.waiting.first
                 free_at = meter.free_at(lane.next_records(now), now)
                 if free_at <= now or free_at > closes_at:
                     self.unhold(lane)

@@ -6,6 +6,7 @@ Python's decoder keeps the last of two fields of one name, takes ``NaN``, and ra
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from batcher.outcomes import ErrorDetail
@@ -55,8 +56,8 @@ def _refuse_constant(name: str) -> NoReturn:
 def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = tuple(name for name in record if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)  # one pass: there may be as many names as the sender likes
+        twice = tuple(name for name in record if times[name] > 1)
         raise NotJSON("names a field more than once", "duplicate_field", twice)
     return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from batcher._receipts import Receipt
 from batcher.destinations import Destination
-from batcher.errors import BatcherClosed, InvalidGroup, InvalidRecord, Overloaded, RecordError
+from batcher.errors import BatcherClosed, BatcherError, InvalidGroup, InvalidRecord, Overloaded, RecordError
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
@@ -87,6 +87,7 @@ class Service:
         )
         self._tasks: TaskGroup | None = None
         self._stopping = False
+        self._making_room = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -269,7 +270,17 @@ class Service:
         """Take a batch in as a whole or not at all, as far as can be seen."""
         statistics = self.writer.statistics()
         if statistics.waiting or statistics.pending + count > self._limits.max_pending_records:
+            # The writer makes half-filled windows due for the sake of those who wait. These do not wait: they go.
+            if self._tasks is not None and not self._making_room and not self._stopping:
+                self._making_room = True
+                self._tasks.start_soon(self._make_room)
             raise Overloaded("others wait for a place, or there is none for all")
+
+    async def _make_room(self) -> None:
+        # Over before the refused ones come back: what is tried again later may take hours.
+        with anyio.move_on_after(_COME_BACK / 2), suppress(BatcherError):
+            await self.writer.flush()
+        self._making_room = False
 
     def _begin(self, request: WriteRequest) -> Operation:
         operation = self.operations.begin(request.installation, request.object, is_batch=request.is_batch)

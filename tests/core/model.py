@@ -283,7 +283,10 @@ class Model:
         return len(carried), sum(carried)
 
     def _is_held(self, lane: Lane) -> bool:
-        """Whether a quota has no room for the next call of *lane*."""
+        """Whether a quota has no room for the next call of *lane*, or of one whose turn comes before it."""
+        if lane.held_by is not None and lane.held_by.waiting.first is not lane:
+            assert lane.held_by.waiting.first.turn < lane.turn
+            return self._is_held(lane.held_by.waiting.first)
         for quota in self.limits.quotas:
             calls, records = self._used(quota, lane.key)
             if calls == quota.calls or records + lane.next_records(self.now) > quota.records:
@@ -377,7 +380,9 @@ class Model:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
             return
         if buffered and self._is_held(lane):
-            assert self.armed_at <= self.now + 60, "nobody looks when the quota has room again"
+            # No delay is longer than 60 seconds either.
+            longest = max(60, *(quota.per for quota in self.limits.quotas))
+            assert self.armed_at <= self.now + longest, "nobody looks when the quota has room again"
             return
         assert not buffered or self.closes_at == inf, "nothing lingers in a closing batcher"
         assert len(buffered) < max_records(lane.key)

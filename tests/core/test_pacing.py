@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from math import inf
 from typing import Any
@@ -299,3 +300,56 @@ def test_a_small_call_does_not_overtake_a_large_one_that_is_held():
     submit(engine, record("small"), key="c", now=2.0)
     assert send(engine, 2.0) == []
     assert send(engine, 10.0) == [[0, 1, 2], ["small"]]
+
+
+def test_a_meter_that_is_forgotten_takes_no_successor_along():
+    """Its last lane went before anybody looked at its timer; a lane that came meanwhile stays metered."""
+    engine = paced(Quota(per=10, calls=1))
+    submit(engine, record("a"))
+    (batch,) = dispatched(engine)
+    answer(engine, batch, [0])
+    (held,) = submit(engine, record("b"), now=1.0)
+    assert send(engine, 1.0) == []
+    assert engine.withdraw(held, 10.0)
+    submit(engine, record("c"), key="c", now=10.0)
+    assert send(engine, 10.0) == [["c"]]
+    submit(engine, record("d"), key="d", now=10.0)
+    assert send(engine, 10.0) == []
+
+
+@pytest.mark.parametrize("wrong", [KeyError, list])
+def test_a_key_that_no_quota_can_place_is_refused_each_time(wrong):
+    """Its lane does not slip in without a meter the second time, and nothing of it stays behind."""
+
+    def by(key: Hashable) -> Any:
+        if wrong is KeyError:
+            raise KeyError(key)
+        return wrong()
+
+    engine = paced(Quota(per=10, calls=1), Quota(per=10, calls=1, by=by))
+    for _ in range(2):
+        with pytest.raises((KeyError, TypeError)):
+            submit(engine, record("a"))
+        assert send(engine) == []
+        assert not engine.house.lanes
+        assert not len(engine.house.pacing)
+
+
+@pytest.mark.parametrize("most", [1, 8])
+def test_a_lane_under_two_quotas_gets_its_turn_beside_others_that_never_stop(most):
+    """A quota of all and one of each customer: the turn is kept on the way from one to the other, so nobody starves."""
+    quotas = [Quota(per=1, calls=1), Quota(per=2, calls=1, by=lambda key: key[0])]
+    engine = paced(*quotas, max_in_flight=most, max_lane_in_flight=4, max_pending_records=10_000)
+    keys = ["aa", "ab", "ba", "bb", "cc"]
+    for key in keys:
+        fill(engine, 40, key=key)
+    sent: Counter[Hashable] = Counter()
+    now = 0.0
+    while now <= 99:
+        while batches := dispatched(engine, now):
+            for batch in batches:
+                sent[batch.lane.key] += 1
+                answer(engine, batch, [0] * 3, now)
+        now = engine.next_at
+    assert sum(sent.values()) == 100
+    assert min(sent[key] for key in keys) >= 19

@@ -334,3 +334,33 @@ async def test_p11_a_group_that_the_writer_takes_no_more_is_not_written():
 
 async def _closed(*_: Any, **__: Any) -> Any:
     raise BatcherClosed("closed")
+
+
+@pytest.mark.parametrize("shape", [batch_of, group])
+async def test_windows_that_hold_every_place_make_room_for_a_batch_that_comes_back(shape):
+    """They are due then, as for anybody who waits: a batch is not refused for a day because windows fill up slowly."""
+    destination = Scripted()
+    async with serving(destination, limits=Limits(max_pending_records=4)) as client:
+        for n in range(4):
+            await client.accepted({**windowed(create(), minutes=1440), "groupRef": f"g{n}"})
+        body = asynchronous(shape({"name": "Ada"}, {"name": "Bob"}))
+        check_problem(await client.write(body), 503, "too many records are pending")
+        await anyio.sleep(1.0)
+        assert destination.sizes == [1, 1, 1, 1]
+        await client.accepted(body)
+
+
+async def test_room_is_made_again_while_a_record_is_tried_for_hours():
+    """Making room waits for nobody's outcome longer than those who were refused stay away."""
+    destination = Scripted([Retry("busy", after=HOUR)])
+    async with serving(destination, limits=Limits(max_pending_records=4)) as client:
+        body = asynchronous(batch_of({"name": "Ada"}, {"name": "Bob"}))
+        for n in range(4):
+            await client.accepted({**windowed(create(), minutes=1440, hours=48), "groupRef": f"g{n}"})
+        check_problem(await client.write(body), 503, "too many records are pending")
+        await anyio.sleep(1.0)
+        for n in range(3):
+            await client.accepted({**windowed(create(), minutes=1440), "groupRef": f"g{n}"})
+        check_problem(await client.write(body), 503, "too many records are pending")
+        await anyio.sleep(1.0)
+        await client.accepted(body)
