@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.virtual_time import options
+from batcher.testing import virtual_time
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return request.param, options(request.param)
+    return request.param, virtual_time(request.param)

@@ -35,6 +35,7 @@ LAYERS = {
     "_batcher": 3,
     "writer": 4,
     "server": 5,
+    "testing": 5,
     "sandbox": 5,
     "cli": 5,
     "__main__": 6,
@@ -78,11 +79,11 @@ def test_the_core_cannot_wait_talk_or_throw_dice(path):
 
 
 def test_only_the_backend_knows_the_backends():
-    """asyncio and trio are imported in one place each (rich, httpx and sqlite3 have theirs)."""
+    """asyncio and trio are imported in one place each, as are rich, httpx and sqlite3; and by the kit for tests."""
     knowing = {
         name_of(path) for path in MODULES if {"asyncio", "trio"} & {i.partition(".")[0] for i in imports_of(path)}
     }
-    assert knowing <= {"_backend", "_trio"}
+    assert knowing <= {"_backend", "_trio", "testing"}
 
 
 def test_importing_the_library_loads_no_destination_and_no_extra():

@@ -11,8 +11,8 @@ import pytest
 from batcher import AutoBatchPolicy, RetryPolicy, Write, Writer
 from batcher.destinations.http_batch import Answer, Call, Request, by_key
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Written
+from batcher.testing import virtual_time
 from tests.destinations.http_batch_helpers import KEY, NOW, fate, http_batch
-from tests.virtual_time import options as virtual_time
 
 pytestmark = pytest.mark.anyio
 

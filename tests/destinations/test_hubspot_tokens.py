@@ -11,9 +11,9 @@ from batcher.destinations._http import Answer, Secret
 from batcher.destinations._hubspot_tokens import Grant, token_of
 from batcher.destinations.hubspot import HubSpot
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Written
+from batcher.testing import virtual_time
 from tests.api import gather
 from tests.destinations.hubspot_helpers import FAR, GRANT, NOW, answer, create, done, good, hubspot, update
-from tests.virtual_time import options
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ REVOKED = {"status": "BAD_REFRESH_TOKEN", "message": "missing or invalid refresh
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param, options(request.param)
+    return request.param, virtual_time(request.param)
 
 
 def grant() -> Grant:

@@ -12,15 +12,15 @@ from batcher.destinations._http import Secret
 from batcher.destinations._tokens import Token, TokenSource
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Refused, Retry
+from batcher.testing import virtual_time
 from tests.api import gather
-from tests.virtual_time import options
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param, options(request.param)
+    return request.param, virtual_time(request.param)
 
 
 class Issuer:
