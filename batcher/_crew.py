@@ -69,6 +69,8 @@ class Crew:
         self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, and since when
         self._late: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # those cancelled because of it
         self._idle: list[AwaitableWaiter] = []  # workers with nothing to do
+        self._workers = 0  # hired, and to be hired
+        self._most_workers = engine.max_in_flight
         self._wanted = 0  # workers that the keeper is to hire
         self._bell: Waiter | None = None  # wakes the keeper
         self._armed_at = -inf  # when the keeper wakes by itself
@@ -185,8 +187,11 @@ class Crew:
                 worker.set_result(None)
                 break
         else:
-            self._wanted += 1
-            self._ring()
+            # One for each call that may be out is enough: the one that has just ended a call comes back for more.
+            if self._workers < self._most_workers:
+                self._workers += 1
+                self._wanted += 1
+                self._ring()
 
     # The tasks
 

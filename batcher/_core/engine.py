@@ -166,7 +166,14 @@ class Engine:
             return Verb.WAIT
         admission.hold(unit.lane, count, unit.size)
         self.house.accept(unit, now)
-        return Verb.DISPATCH if self.house.ring or self.house.pacing.awake else Verb.CLOCK
+        return Verb.DISPATCH if self._has_work() else Verb.CLOCK
+
+    def _has_work(self) -> bool:
+        """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
+        house = self.house
+        if house.settled or house.admitted:
+            return True
+        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < self._limits.max_in_flight
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""
@@ -189,6 +196,11 @@ class Engine:
     def next_at(self) -> float:
         """When to poll at the latest, if nothing else happens."""
         return self.house.deadlines.next_at
+
+    @property
+    def max_in_flight(self) -> int:
+        """Calls that may be out at the same time."""
+        return self._limits.max_in_flight
 
     @property
     def pending(self) -> int:

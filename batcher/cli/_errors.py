@@ -35,7 +35,9 @@ def require(extra: str, *modules: str, what: str = "this command") -> None:
     :raises CommandError: one is missing
     """
     if any(importlib.util.find_spec(module) is None for module in modules):
-        raise CommandError(f"{what} needs the extra {extra!r}: pip install 'saas-batcher[{extra}]'")
+        raise CommandError(
+            f"{what} needs the extra {extra!r}: pip install 'saas-batcher[{extra}]', or '.[{extra}]' in a clone"
+        )
 
 
 def first_of(group: BaseExceptionGroup[E]) -> E:

@@ -58,8 +58,9 @@ def batch_verdicts(
             raise Refused(errors or (NO_REASON,), _culprits(whose(results, items, type, provider)))
     known = whose(results, items, type, provider)
     rest = _rest(succeeded, known, results, len(items))
+    any_linked = any(item.linked for item in items)
     return [
-        _verdict(item, known.get(index, rest), errors, failed, _remarks(item, items, errors, failed))
+        _verdict(item, known.get(index, rest), errors, failed, _remarks(item, any_linked, errors, failed))
         for index, item in enumerate(items)
     ]
 
@@ -115,14 +116,14 @@ def _verdict(
     return Rejected((_NOT_WHICH, *errors) if errors else (NO_REASON,))
 
 
-def _remarks(item: Item, items: Sequence[Item], errors: tuple[ErrorDetail, ...], failed: int) -> tuple[str, ...]:
+def _remarks(item: Item, any_linked: bool, errors: tuple[ErrorDetail, ...], failed: int) -> tuple[str, ...]:
     """Return what to tell the caller of a written record about errors that name no record.
 
     Associations that fail after their record was written are reported among the errors of the call only.
     """
     if failed:  # then the words may be about a record of somebody else
         return (_NOT_WHOSE,) if errors and item.linked else ()
-    if item.linked or not any(each.linked for each in items):
+    if item.linked or not any_linked:
         return tuple(error.message for error in errors)
     return ()
 

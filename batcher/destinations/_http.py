@@ -14,6 +14,9 @@ Errors name the kind of trouble only. The exceptions of httpx hold the request, 
 
 from __future__ import annotations
 
+import errno
+import os
+import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -36,6 +39,8 @@ _NEVER_LEFT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Proxy
 _OF_THE_CLIENT = "RequestError"
 # Trouble to connect shows early, and is then known to be harmless.
 _MAX_CONNECT_SECONDS = 10.0
+# How deep an error of the operating system is looked for.
+_MAX_CAUSES = 8
 
 
 class Client(Protocol):
@@ -177,7 +182,7 @@ class Sender:
                 if _OF_THE_CLIENT not in names:
                     raise
                 never_left = bool(names & _NEVER_LEFT)
-                trouble = type(error).__name__
+                trouble = _words(error)
         # Outside of the except block, so that the exception of the client is not chained.
         if not trouble:
             return reading.answer()
@@ -185,7 +190,7 @@ class Sender:
             reading.flaw = reading.flaw or f"the answer broke off ({trouble})"
             return reading.answer()
         if never_left:
-            raise Retry(f"the request never left ({trouble})", applied="no")
+            raise Retry(f"the request to {urlsplit(url).netloc} never left ({trouble})", applied="no")
         raise Retry(f"the request left and its answer was lost ({trouble})", applied="maybe")
 
     async def _exchange(
@@ -234,6 +239,23 @@ class _Reading:
     def answer(self) -> Answer:
         assert self.status is not None, "asked for before the head of the answer was there"
         return Answer(self.status, self._headers, b"" if self.flaw else bytes(self._body), self.flaw)
+
+
+def _words(error: BaseException) -> str:
+    """Return what kind of trouble it is, and what the operating system calls it. What the client says may hold more."""
+    name, reason = type(error).__name__, ""
+    # The cause of a cause of an error of the client; two attempts at one host come as a group of errors.
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, ssl.SSLError):
+            reason = cause.reason or reason
+        elif isinstance(cause, OSError) and cause.errno is not None:
+            known = errno.errorcode.get(cause.errno)  # those of name resolution are not among them
+            reason = (os.strerror(cause.errno) if known else cause.strerror) or reason
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return f"{name}: {reason}" if reason else name
 
 
 def _visible(text: str) -> bool:

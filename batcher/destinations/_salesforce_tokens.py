@@ -100,7 +100,10 @@ def _rsa_key(pem: str | bytes) -> RSAPrivateKey:
     if not isinstance(pem, (str, bytes)):
         raise TypeError(f"private_key must be a string or bytes, not {type(pem).__name__}")
     if find_spec("jwt") is None or find_spec("cryptography") is None:
-        raise ImportError("private_key= needs the extra 'salesforce': pip install 'saas-batcher[salesforce]'")
+        raise ImportError(
+            "private_key= needs the extra 'salesforce': pip install 'saas-batcher[salesforce]', "
+            "or '.[salesforce]' in a clone"
+        )
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

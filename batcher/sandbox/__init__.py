@@ -14,7 +14,8 @@ except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("starlette", "prometheus_client"):
         raise
     raise ModuleNotFoundError(
-        "batcher.sandbox needs the extra 'server': pip install 'saas-batcher[server]'", name=error.name
+        "batcher.sandbox needs the extra 'server': pip install 'saas-batcher[server]', or '.[server]' in a clone",
+        name=error.name,
     ) from error
 from batcher.sandbox._breaking import ConnectionLost
 from batcher.sandbox._faults import Fault, FaultKind, Faults

@@ -8,7 +8,8 @@ except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("starlette", "prometheus_client"):
         raise
     raise ModuleNotFoundError(
-        "batcher.server needs the extra 'server': pip install 'saas-batcher[server]'", name=error.name
+        "batcher.server needs the extra 'server': pip install 'saas-batcher[server]', or '.[server]' in a clone",
+        name=error.name,
     ) from error
 from batcher.server._requests import Installation
 

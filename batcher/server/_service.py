@@ -159,7 +159,11 @@ class Service:
         if installations is not None and request.installation not in installations:
             raise Problem(404, "no such installation", "check the project, the integration and the groupRef")
         if request.type is WriteType.DELETE and request.object not in self.rules.deletion_enabled:
-            raise Problem(403, "deletion is not enabled for this object", "enable it where the server is started")
+            raise Problem(
+                403,
+                "deletion is not enabled for this object",
+                "name the object where the server is started: batcher serve --allow-delete, or deletion_enabled=",
+            )
 
     async def _synchronous(self, request: WriteRequest) -> Answer:
         outcomes = await self._outcomes(request, self.rules.synchronous_deadline)

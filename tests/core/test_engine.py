@@ -373,3 +373,16 @@ def test_what_is_due_is_served_before_a_group() -> None:
     submit(engine, record("late"), key="late")
     engine.submit_group([record("group")], "groups", 5.0)
     assert send(engine, 5.0) == [["late"]]
+
+
+def test_while_no_call_may_leave_a_submit_asks_for_no_poll() -> None:
+    """
+    The end of a call will; a poll per record would cost more than the record.
+    """
+    engine = make_engine(max_in_flight=1)
+    submit(engine, *numbered(3))
+    (batch,) = dispatched(engine)
+    verbs = [engine.submit(record(n, size=1), "contacts", 0.0) for n in range(9)]
+    assert Verb.DISPATCH not in verbs
+    answer(engine, batch, ["ok"] * 3)
+    assert send(engine) == [[0, 1, 2]]

@@ -303,7 +303,7 @@ async def test_the_search_for_bad_associations_has_a_budget(service: Service) ->
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
-        (lambda module: module.ConnectError("x"), "the request never left (ConnectError)"),
+        (lambda module: module.ConnectError("x"), "the request to api.hubapi.com never left (ConnectError)"),
         (lambda module: module.ReadError("x"), "the request left and its answer was lost (ReadError)"),
         (lambda module: ZeroDivisionError("secret"), "ZeroDivisionError"),
     ],

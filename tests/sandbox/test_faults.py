@@ -202,7 +202,7 @@ def test_without_the_extra_it_says_what_to_install():
     """A sentence with the extra's name."""
     code = "import sys; sys.modules['starlette'] = None; import batcher.sandbox"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert "pip install 'saas-batcher[server]'" in result.stderr
+    assert "pip install 'saas-batcher[server]', or '.[server]' in a clone" in result.stderr
 
 
 async def test_hubspot_locks_the_whole_request():

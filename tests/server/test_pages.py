@@ -191,7 +191,7 @@ except ModuleNotFoundError as error:
     import json
     print(json.dumps([str(error), error.name]))
 """
-WAY_OUT = "batcher.server needs the extra 'server': pip install 'saas-batcher[server]'"
+WAY_OUT = "batcher.server needs the extra 'server': pip install 'saas-batcher[server]', or '.[server]' in a clone"
 
 
 @pytest.mark.parametrize(
