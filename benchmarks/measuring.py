@@ -43,7 +43,7 @@ SCALES: Mapping[str, Scale] = {
     scale.name: scale
     for scale in (
         Scale(name="full", share=1.0, rounds=5, seconds=1.0),
-        Scale(name="quick", share=0.1, rounds=3, seconds=0.3),
+        Scale(name="quick", share=0.05, rounds=3, seconds=0.3),
         Scale(name="tiny", share=0.001, rounds=1, seconds=0.02),  # for crashes only
     )
 }

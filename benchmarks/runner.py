@@ -20,10 +20,14 @@ from benchmarks.scenarios import SCENARIOS
 _LIBRARIES = ("saas-batcher", "anyio", "attrs", "trio", "uvloop", "orjson", *CLIENTS, *OTHERS)
 
 
-def measure(letter: str, scale: Scale) -> Findings:
-    """Measure one scenario. A part that fails is told in a note, and the others go on."""
+def measure(letter: str, scale: Scale) -> tuple[Findings, bool]:
+    """Measure one scenario. A part that fails is told in a note, and the others go on.
+
+    :returns: what was found, and whether every part ended well
+    """
     scenario = SCENARIOS[letter]
     found: list[Findings] = []
+    well = True
     for part in scenario.parts:
         say(f"  {letter}. {scenario.title}: {part}, {scale.name}")
         try:
@@ -32,7 +36,8 @@ def measure(letter: str, scale: Scale) -> Findings:
             reason = "took too long" if isinstance(error, subprocess.TimeoutExpired) else "failed: see its traceback"
             say(f"  {letter}. {scenario.title}: {part} {reason}")
             found.append(Findings(notes=[f"the part {part} {reason}"]))
-    return merged(found)
+            well = False
+    return merged(found), well
 
 
 def machine() -> dict[str, Any]:

@@ -9,13 +9,11 @@ from benchmarks.scenarios._scenario import Scenario
 
 _CODE = "import time; began = time.process_time(); import {}; print((time.process_time() - began) * 1000)"
 _OURS, _BASE, _HTTPX = "batcher", "anyio, attrs", "httpx"
-# Two short figures per round: more rounds cost little.
-_ROUNDS_EACH = 3
 
 
 def _part(scale: Scale) -> Findings:
     figures: dict[str, list[float]] = {_BASE: [], _OURS: [], _HTTPX: []}
-    for _ in range(scale.rounds * _ROUNDS_EACH + 1):
+    for _ in range(scale.rounds * 2 + 1):  # they are short
         for modules, values in figures.items():
             values.append(float(run_code(_CODE.format(modules))))
     warm = {modules: values[1:] for modules, values in figures.items()}  # the first one may compile
