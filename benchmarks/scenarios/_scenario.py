@@ -9,10 +9,12 @@ from typing import TypeAlias
 import anyio
 import attrs
 
+from benchmarks.contestants import version_of
 from benchmarks.findings import Findings
 from benchmarks.measuring import Scale
 
 Part: TypeAlias = Callable[[Scale], Findings]
+Measure: TypeAlias = Callable[[Scale], Awaitable[Findings]]
 
 
 @attrs.frozen(kw_only=True)
@@ -25,17 +27,23 @@ class Scenario:
     parts: Mapping[str, Part]
 
 
-def on_asyncio(measure: Callable[[Scale], Awaitable[Findings]], *, uvloop: bool = False) -> Part:
+def on_asyncio(measure: Measure) -> Part:
     """Return a part that runs on asyncio."""
-    return partial(_run, measure, "asyncio", {"use_uvloop": uvloop})
+    return partial(_run, measure, "asyncio", None)
 
 
-def on_trio(measure: Callable[[Scale], Awaitable[Findings]]) -> Part:
-    """Return a part that runs on trio."""
-    return partial(_run, measure, "trio", {})
+def on_uvloop(measure: Measure) -> Part:
+    """Return a part that runs on asyncio with uvloop, if that is installed."""
+    return partial(_run, measure, "asyncio", "uvloop")
 
 
-def _run(
-    measure: Callable[[Scale], Awaitable[Findings]], backend: str, options: dict[str, bool], scale: Scale
-) -> Findings:
+def on_trio(measure: Measure) -> Part:
+    """Return a part that runs on trio, if that is installed."""
+    return partial(_run, measure, "trio", "trio")
+
+
+def _run(measure: Measure, backend: str, needed: str | None, scale: Scale) -> Findings:
+    if needed is not None and version_of(needed) is None:
+        return Findings(notes=[f"{needed} is not installed"])
+    options = {"use_uvloop": needed == "uvloop"} if backend == "asyncio" else {}
     return anyio.run(measure, scale, backend=backend, backend_options=options)

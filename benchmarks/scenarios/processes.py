@@ -17,7 +17,7 @@ _COUNTS = (1, 4, 16)
 
 
 def _part(scale: Scale) -> Findings:
-    counts = _COUNTS if scale.share >= 0.01 else _COUNTS[:2]  # 16 interpreters take a while to start
+    counts = _COUNTS if scale.share >= 0.01 else (1, 2)  # 16 interpreters take a while to start
     rows: list[Row] = []
     points: dict[str, list[tuple[float, float]]] = {SPREAD: [], ROUTED: []}
     for count in counts:

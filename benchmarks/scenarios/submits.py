@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from benchmarks import contestants
+from benchmarks import contestants, instructions
 from benchmarks.contestants import FLOOR, OURS, Open
 from benchmarks.findings import Chart, Check, Findings, Line, Row
 from benchmarks.measuring import Run, Sample, Scale, instant, interleaved, many_callers, pairwise, series
-from benchmarks.scenarios._scenario import Scenario, on_asyncio, on_trio
+from benchmarks.scenarios._scenario import Scenario, on_asyncio, on_trio, on_uvloop
 
 _RECORDS, _CALLERS = 200_000, 1_000
 
@@ -66,10 +66,11 @@ def _findings(
 SCENARIO = Scenario(
     title="One submit",
     text="200,000 submits from 1,000 tasks, one lane, a write that answers at once, default limits. "
-    "The others run on asyncio only.",
+    "The others run on asyncio only. Instructions are counted by valgrind, where it is installed.",
     parts={
         "asyncio": on_asyncio(measure("asyncio", 0.80, 0.90)),
-        "uvloop": on_asyncio(measure("uvloop", 0.72, 0.90), uvloop=True),
+        "uvloop": on_uvloop(measure("uvloop", 0.72, 0.90)),
         "trio": on_trio(measure("trio", 0.85, 0.90)),
+        "instructions": instructions.count,
     },
 )
