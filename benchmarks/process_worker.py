@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from functools import partial
+from random import Random
 from typing import Any
 
 from batcher import AutoBatchPolicy, Batcher
@@ -16,7 +17,7 @@ SPREAD, ROUTED = "any process takes any record", "a lane's records go to its pro
 
 
 async def _work(index: int, count: int, way: str, seconds: float) -> Tally:
-    """Be one process: submit its share of the records, evenly in time, over the lanes that it sees."""
+    """Be one process: submit its share of the records, at random, over the lanes that it sees."""
     lanes = list(range(index, LANES, count)) if way == ROUTED else list(range(LANES))
     tally = Tally()
     gap = count / RATE
@@ -24,11 +25,10 @@ async def _work(index: int, count: int, way: str, seconds: float) -> Tally:
     async with Batcher[Any, Any](tally.write, auto_batch=policy) as batcher, asyncio.TaskGroup() as tasks:
         loop = asyncio.get_running_loop()
         due = loop.time()
+        random = Random(index)
         for number in range(round(seconds / gap)):
-            # The processes begin with different lanes, as they would.
-            lane = lanes[(number + index * len(lanes) // count) % len(lanes)]
-            tasks.create_task(tally.timed(partial(batcher.submit, key=lane), number))
-            due += gap
+            tasks.create_task(tally.timed(partial(batcher.submit, key=random.choice(lanes)), number))
+            due += random.expovariate(1 / gap)
             await asyncio.sleep(max(0.0, due - loop.time()))
     return tally
 

@@ -78,9 +78,9 @@ async def _run(rate: int, seconds: float) -> dict[str, Tally]:
 
 SCENARIO = Scenario(
     title="Latency against calls",
-    text="Records that arrive at random (exponential gaps, the same for every policy), a write that answers at once. "
-    "A fixed window makes a record wait although a call would cost nothing. `AutoBatchPolicy.for_quota(20, 1, "
-    'unused="free")` waits for 20 ms while calls are left, and batches more as they run out: it never makes more than '
-    "the 20 calls a second. One run per point: there is no target, the shape is the finding.",
+    text="Records that arrive at random (exponential gaps, the same for every policy), a write that answers at once. A "
+    'fixed window takes the calls that it takes. `AutoBatchPolicy.for_quota(20, 1, unused="free")` makes 20 a '
+    "second at most: it waits for 20 ms while some are left, and once all are made, records wait for the next second "
+    "to begin, which shows in its p99. One run per point: there is no target, the shape is the finding.",
     parts={"asyncio": on_asyncio(_part)},
 )

@@ -60,8 +60,8 @@ def _load(count: int, way: str, seconds: float) -> Tally:
 
 SCENARIO = Scenario(
     title="Fragmentation",
-    text="1,600 records a second over 16 lanes, dealt out evenly to 1, 4 and 16 processes with a batcher each, or by "
-    "lane, with a delay of 100 ms. Processes that share lanes share no batches: the wait is the same and the calls "
-    "multiply. Routed by lane, they do not. One run per point: there is no target.",
+    text="1,600 records a second, arriving at random over 16 lanes, dealt out to 1, 4 and 16 processes with a batcher "
+    "each, evenly or by lane, with a delay of 100 ms. Processes that share lanes share no batches: the wait is "
+    "the same and the calls multiply. Routed by lane, they do not. One run per point: there is no target.",
     parts={"processes": _part},
 )
