@@ -20,11 +20,12 @@ from starlette.routing import Route
 
 from batcher.destinations import Destination
 from batcher.destinations._http import at_least_one
+from batcher.events import Event
 from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
 from batcher.server._guards import EncodedPaths, Keys, Reader, Turnstile
 from batcher.server._metrics import CONTENT_TYPE, Metrics
 from batcher.server._openapi import document
-from batcher.server._problems import Problem, log_failure
+from batcher.server._problems import Problem, log_event, log_failure
 from batcher.server._requests import BadRequest, Installation, name_of, request_of
 from batcher.server._service import SYNCHRONOUS_DEADLINE, Rules, Service
 
@@ -207,7 +208,12 @@ def write_api(
         keep_records=at_least_one("keep_records", keep_records),
     )
     metrics = Metrics()
-    service = Service(destination, rules, auto_batch=auto_batch, limits=limits, on_event=metrics.observe, clock=clock)
+
+    def tell(event: Event) -> None:
+        metrics.observe(event)
+        log_event(event)
+
+    service = Service(destination, rules, auto_batch=auto_batch, limits=limits, on_event=tell, clock=clock)
     metrics.watch(service)
     turnstile = Turnstile(at_least_one("max_requests", max_requests))
     reader = Reader(at_least_one("max_body_bytes", max_body_bytes), to_seconds("body_timeout", body_timeout))

@@ -10,6 +10,9 @@ from typing import Any
 
 import attrs
 
+from batcher.events import Event
+from batcher.outcomes import NotWritten, Unknown
+
 SUBSYSTEM = "write"
 logger = logging.getLogger("batcher.server")
 
@@ -17,6 +20,15 @@ logger = logging.getLogger("batcher.server")
 def log_failure(what: str, error: Exception) -> None:
     """Log *what* failed and where. Not what the error says, which may quote a payload."""
     logger.error("%s: %s\n%s", what, type(error).__name__, "".join(format_tb(error.__traceback__)))
+
+
+def log_event(event: Event) -> None:
+    """Log a call that did not do what it was made for. Counts only."""
+    unknown, not_written = event.outcomes.get(Unknown.kind, 0), event.outcomes.get(NotWritten.kind, 0)
+    if unknown or not_written:
+        logger.warning("of a call with %d records %d are unknown, %d not written", event.records, unknown, not_written)
+    elif event.retried:
+        logger.info("of a call with %d records %d will be sent again", event.records, event.retried)
 
 
 def timestamp(seconds: float) -> str:

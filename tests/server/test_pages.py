@@ -10,7 +10,7 @@ import anyio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from batcher import Limits, Rejected, Retry, Written
+from batcher import Limits, Rejected, Retry, Unknown, Written
 from tests.server.helpers import (
     INTEGRATION,
     Scripted,
@@ -214,3 +214,23 @@ def test_without_the_extra_the_import_says_how_to_get_it(missing, message):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     told, name = json.loads(result.stdout)
     assert (told, name.partition(".")[0]) == (message, missing)
+
+
+async def test_the_log_says_how_many_records_a_call_left_in_doubt(caplog):
+    """Whoever is called at night reads it there first; no payload is in it (P13)."""
+    destination = Scripted([Unknown("lost")], [Retry("busy", after=100)])
+    caplog.set_level("INFO", "batcher.server")
+    async with serving(destination) as client:
+        await client.write(create(email="ada@example.com"))
+        await client.write(create(email="ada@example.com"))
+    assert "of a call with 1 records 1 are unknown, 0 not written" in caplog.text
+    assert "of a call with 1 records 0 are unknown, 1 not written" in caplog.text
+    assert "ada@" not in caplog.text
+
+
+async def test_the_log_says_that_records_will_be_sent_again(caplog):
+    """As a remark: nothing is lost."""
+    caplog.set_level("INFO", "batcher.server")
+    async with serving(Scripted([Retry("busy")])) as client:
+        assert (await client.write(create())).status_code == 200
+    assert "of a call with 1 records 1 will be sent again" in caplog.text
