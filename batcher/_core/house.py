@@ -82,8 +82,10 @@ class House:
             at = -inf
         if now < lane.paused_until <= self.closes_at:
             at = max(at, lane.paused_until)
-        if at <= now:
+        if at <= now and lane.in_flight < lane.allowance.limit:
             self.ring[lane] = None
+        elif at <= now:
+            self.filling[lane] = None  # the end of a call brings it back
         else:
             self.filling[lane] = None
             self.deadlines.schedule(lane, at)
