@@ -69,12 +69,13 @@ def test_every_public_name_is_documented(name):
 
 def test_destinations_are_found_where_the_design_says():
     """Lazily, and with a clear error for others."""
-    assert {"Ampersand", "Destination", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"} == set(
+    assert {"Ampersand", "Destination", "HttpBatch", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"} == set(
         batcher.destinations.__all__
     )
     assert batcher.destinations.SQLite.__name__ == "SQLite"
     assert batcher.destinations.Table.__name__ == "Table"
     assert batcher.destinations.Salesforce.__name__ == "Salesforce"
+    assert batcher.destinations.HttpBatch.__name__ == "HttpBatch"
     with pytest.raises(AttributeError, match="HubSpoot"):
         batcher.destinations.HubSpoot  # noqa: B018
 

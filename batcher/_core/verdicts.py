@@ -22,21 +22,21 @@ from batcher.outcomes import (
 )
 
 
-def listed(answer: object, count: int) -> list[Any] | Unknown:
-    """Return the verdicts of an answer, or why it cannot be read, in words without payload.
+def listed(answer: object, count: int, who: str = "the write function") -> list[Any] | Unknown:
+    """Return the verdicts that *who* returned, or why they cannot be read, in words without payload.
 
     Verdicts belong to records by position alone. With one missing nobody knows whose verdict is
     whose, so none of them can be trusted.
     """
     if not isinstance(answer, Sequence) or isinstance(answer, (str, bytes, bytearray, memoryview)):
         name = type(answer).__name__
-        return Unknown(f"the write function returned {name}, not a list with one item per record; use list(...)")
+        return Unknown(f"{who} returned {name}, not a list with one item per record; use list(...)")
     try:
         verdicts = answer if isinstance(answer, list) else list(answer)
     except Exception as error:  # a lazy one, say, that decodes as it goes
         return Unknown(error)
     if len(verdicts) != count:
-        return Unknown(f"the write function returned {len(verdicts)} items for {count} records")
+        return Unknown(f"{who} returned {len(verdicts)} items for {count} records")
     return verdicts
 
 

@@ -12,15 +12,17 @@ from batcher.destinations._protocol import Destination, Prepared
 
 if TYPE_CHECKING:
     from batcher.destinations.ampersand import Ampersand
+    from batcher.destinations.http_batch import HttpBatch
     from batcher.destinations.hubspot import HubSpot
     from batcher.destinations.salesforce import Salesforce
     from batcher.destinations.sqlite import SQLite, Table
 
-__all__ = ["Ampersand", "Destination", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"]
+__all__ = ["Ampersand", "Destination", "HttpBatch", "HubSpot", "Prepared", "SQLite", "Salesforce", "Table"]
 
 
 _HOMES = {
     "Ampersand": "ampersand",
+    "HttpBatch": "http_batch",
     "HubSpot": "hubspot",
     "SQLite": "sqlite",
     "Salesforce": "salesforce",

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import cached_property
 from math import isinf
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -25,6 +26,7 @@ from urllib.parse import urlsplit
 import anyio
 import attrs
 
+from batcher.destinations._json_reading import decode
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Retry
 from batcher.policies import to_seconds
@@ -58,6 +60,14 @@ class Answer:
     flaw: str | None = None
     """Why the body is missing, in words without payload; None if it is whole."""
 
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON, read when first asked for.
+
+        :raises ValueError: it is none, or none that others would read in the same way
+        """
+        return decode(self.body)
+
 
 class Secret:
     """A text that shows in no repr."""
@@ -79,11 +89,16 @@ class Secret:
         """Return the text, to be sent."""
         return self._text
 
+    @classmethod
+    def field(cls, value: str) -> Secret:
+        """Return the value of a header field that has been checked, which may hold spaces."""
+        field = cls.__new__(cls)  # past the check
+        field._text = value
+        return field
+
     def bearer(self) -> Secret:
         """Return the ``Authorization`` field that shows this token: RFC 6750, section 2.1."""
-        field = Secret.__new__(Secret)  # past the check: it has a space
-        field._text = f"Bearer {self._text}"
-        return field
+        return Secret.field(f"Bearer {self._text}")
 
 
 class Sender:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from batcher.destinations._http import Answer
-from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._json_reading import NotJSON
 from batcher.errors import InvalidRecord
 from batcher.writes import Association
 
@@ -73,7 +73,7 @@ def link_of(association: Association) -> dict[str, Any]:
 def json_of(answer: Answer) -> Any:
     """Return the body as JSON, or None if it is none, or none that others would read in the same way."""
     try:
-        return decode(answer.body)
+        return answer.json
     except NotJSON:
         return None
 

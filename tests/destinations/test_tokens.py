@@ -198,6 +198,7 @@ async def test_p08_cancelling_one_that_waits_does_not_end_the_refresh() -> None:
     source = issuer.source()
 
     async def impatient() -> str:
+        await anyio.sleep(1.0)  # trio starts tasks in any order, and this one is not to be the one that fetches
         with anyio.move_on_after(1.0):
             await source.token()
         return "gone"
