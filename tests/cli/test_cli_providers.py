@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -276,6 +277,22 @@ def test_what_is_missing_is_named(
     assert words in err
     assert "swordfish" not in err
     assert not load.results.exists()
+
+
+def test_a_signature_needs_an_extra(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A sentence that says what to install, and exit code 2.
+    """
+    monkeypatch.chdir(load.folder)
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    Path("key.pem").write_text("a key")
+    app = {"SALESFORCE_CLIENT_ID": "a", "SALESFORCE_USERNAME": "b", "SALESFORCE_PRIVATE_KEY_FILE": "key.pem"}
+    set_all(monkeypatch, app)
+    load.write_input(3)
+
+    code, _, err = load.main("load", str(load.input), "--object", "Contact", *ORG)
+
+    assert (code, "pip install 'saas-batcher[salesforce]'" in err) == (2, True)
 
 
 def test_salesforce_takes_an_address_and_no_other_server(load: Any) -> None:
