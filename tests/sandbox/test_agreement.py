@@ -15,7 +15,7 @@ import pytest
 from batcher import AutoBatchPolicy, Limits, Outcome, Write, Writer
 from batcher.destinations import HubSpot, Salesforce
 from batcher.outcomes import Written
-from batcher.sandbox import Fault, Faults, HubSpotSandbox, SalesforceObject, SalesforceSandbox
+from batcher.sandbox import Fault, FaultKind, Faults, HubSpotSandbox, SalesforceObject, SalesforceSandbox
 from tests.sandbox.transport import SandboxTransport
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,8 @@ class EveryKind(Faults):
         if self._dice.random() >= PROBABILITY:
             return None
         fault = next(self._kinds)
+        if fault.kind is FaultKind.DROP and path.endswith("/batch/archive"):
+            return None  # HubSpot answers an archive with 204 and no results: nobody could tell
         self.counts[fault] += 1
         return fault
 
