@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, summary in (
         ("demo", demo, "see what batching does, in a few seconds and without a network"),
         ("load", load, "write the records of a file and note the fate of each"),
-        ("serve", serve, "serve the Write API over HTTP, with a database behind it"),
+        ("serve", serve, "serve the Write API over HTTP, with a database or a provider behind it"),
         ("sandbox", sandbox, "stand in for HubSpot or Salesforce, with faults to order"),
     ):
         layout = argparse.RawDescriptionHelpFormatter

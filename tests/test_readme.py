@@ -15,7 +15,9 @@ import anyio
 import httpx
 import pytest
 
+from batcher.sandbox import HubSpotSandbox
 from tests.cli.serving import Server
+from tests.sandbox.served import served
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -121,15 +123,43 @@ def test_the_mounted_server_serves(tmp_path, monkeypatch):
     anyio.run(main)
 
 
+def test_the_lines_about_the_sandbox_do_what_they_say(tmp_path):
+    """A fault is ordered and strikes, and the load tells which records may or may not be there; at a free port."""
+    (lines,) = [
+        block
+        for block in re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+        if "sandbox/faults" in block
+    ]
+    (tmp_path / "contacts.csv").write_text("email\nada@example.com\nbob@example.com\n")
+    (tmp_path / "curl.py").write_text(CURL)
+    with HubSpotSandbox() as sandbox, served(sandbox) as address:
+        lines = lines.replace("127.0.0.1:8081", address).replace(".venv/bin/batcher", f"{sys.executable} -m batcher")
+        lines = re.sub(r"^curl ", f"{sys.executable} curl.py ", lines, flags=re.MULTILINE)
+        environment = {**os.environ, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+        result = subprocess.run(
+            ["sh", "-u", "-c", lines],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert sandbox.faults.struck == {"reset_applied": 1}
+        assert len(sandbox.records("contacts")) == 2
+    assert (result.returncode, "2  unknown" in result.stdout) == (1, True), result
+
+
 def test_there_is_something_to_run():
     """Should the fences change, this notices."""
     assert len(BLOCKS) >= 5
 
 
 def test_links_lead_somewhere():
-    """Every promise links to a test file that exists, and every promise of the table has tests named after it."""
+    """Every link leads to a file or a heading that exists, and every promise of the table has tests named after it."""
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", README, re.MULTILINE)}
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        assert target[1:] in headings if target.startswith("#") else (ROOT / target).exists(), target
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for number in range(1, 15):
         assert f"def test_p{number:02}_" in tests

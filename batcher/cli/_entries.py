@@ -11,8 +11,15 @@ import attrs
 from batcher.outcomes import Accepted, Cause, ErrorDetail, NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 
 _VERSION: Final = 1
-# Codes of refusals that looked at no record: the key, the quota or the address is wrong.
-_OF_THE_CALL: Final = re.compile(r"HTTP[ _](30\d|40[1-5]|410)")
+# Codes of refusals that looked at no record: the key, the quota or the address is wrong. By status; in HubSpot's words;
+# in Salesforce's; of whoever gives out tokens (RFC 6749, section 5.2, and what both add to it).
+_OF_THE_CALL: Final = re.compile(
+    r"HTTP[ _](30\d|40[1-5]|410)"
+    r"|(INVALID|EXPIRED)_AUTHENTICATION|MISSING_SCOPES"
+    r"|INVALID_SESSION_ID|API_DISABLED_FOR_ORG|API_CURRENTLY_DISABLED|UNSUPPORTED_API_VERSION|REQUEST_LIMIT_EXCEEDED"
+    r"|NO_ACCESS_TOKEN|BAD_(AUTH|CLIENT|GRANT|REFRESH)_[A-Z]+"
+    r"|invalid_(client|client_id|grant|request|scope)|unauthorized_client|unsupported_grant_type|inactive_(org|user)"
+)
 
 
 def header_entry(load: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from batcher.outcomes import ErrorDetail, Outcome, Rejected
 from batcher.policies import AutoBatchPolicy, Limits
 from batcher.writer import Writer
 
-# Lines read and not yet in the results file. Four calls of 100 may be out; this keeps the next ones ready.
+# Lines read and not yet in the results file. Four calls of up to 200 may be out; this keeps the next ones ready.
 _WINDOW: Final = 2_000
 _WINDOW_BYTES: Final = 64 * 1024 * 1024
 _LIMITS: Final = Limits(
@@ -33,8 +33,9 @@ _LIMITS: Final = Limits(
     max_pending_bytes=_WINDOW_BYTES,
     max_lane_bytes=_WINDOW_BYTES,
 )
-# Nobody waits for a single record here, so a batch may wait to be full: calls are what costs.
-_AUTO_BATCH: Final = AutoBatchPolicy(max_delay=1.0)
+# Nobody waits for a single record here, so a batch may wait to be full: calls are what costs. No destination takes more
+# than 200 records in one, and most take 100.
+_AUTO_BATCH: Final = AutoBatchPolicy(max_records=200, max_delay=1.0)
 # Full calls in a row that wrote nothing, after which the destination is taken to be down. Four may be out at a time, so
 # the fifth began after another one had failed. What can be tried again has been, for a minute.
 _CALLS_IN_VAIN: Final = 5

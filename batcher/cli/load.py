@@ -10,7 +10,7 @@ from time import monotonic
 
 import anyio
 
-from batcher.cli._destinations import add_destination_arguments, destination_of
+from batcher.cli._destinations import FOR_A_FILE, add_destination_arguments, destination_of
 from batcher.cli._errors import CommandError, ExitCode, require
 from batcher.cli._formats import CSVRows, JSONRows, Row
 from batcher.cli._input import InputFile, format_of
@@ -18,9 +18,10 @@ from batcher.cli._marking import NumberedWrite
 from batcher.cli._pump import Pump
 from batcher.cli._results import ResultsFile
 from batcher.cli._tally import Tally
+from batcher.cli._to_providers import VARIABLES
 from batcher.writes import WriteType
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Write each record of a CSV or JSON Lines file, in full batches, and note the fate of each line in a results file.
 
 CSV: UTF-8, the first line names the fields, all values are strings, and an empty cell is left out of the record
@@ -35,6 +36,8 @@ destination writes nothing any more for no record's fault: it is down, or refuse
 To Ampersand: --to ampersand:PROJECT/INTEGRATION --group-ref REF, and the key in the variable AMPERSAND_API_KEY or in
 --api-key-file. To "batcher serve": the same, with --base-url http://127.0.0.1:8080 --provider salesforce.
 
+{VARIABLES}
+
 exit code: 0 all written; 1 some records were refused, or are perhaps written; 2 wrong arguments or environment;
 3 stopped by itself; 130 interrupted"""
 
@@ -43,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the input; .csv, .tsv, .jsonl or .ndjson")
     parser.add_argument("--object", required=True, metavar="NAME", help='the kind of record, such as "contacts"')
-    add_destination_arguments(parser)
+    add_destination_arguments(parser, FOR_A_FILE)
     types = [each.value for each in WriteType]
     parser.add_argument("--type", choices=types, default="create", help="what to do with a record (default: create)")
-    parser.add_argument("--by", metavar="FIELD", help="the field that an upsert matches on; it becomes unique")
+    parser.add_argument("--by", metavar="FIELD", help="the field that an upsert matches on; unique in sqlite")
     parser.add_argument("--format", choices=("csv", "jsonl"), help="of the input (default: by its suffix)")
     parser.add_argument("--delimiter", metavar="CHAR", help='of CSV cells, such as ";" or "tab" (default: a comma)')
     parser.add_argument("--empty-cells", choices=("omit", "send"), default="omit", help="of a CSV (default: omit)")
@@ -73,7 +76,7 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
     from batcher.cli._display import loading
 
     _check(arguments)
-    destination, target = destination_of(arguments)
+    destination, target = destination_of(arguments, FOR_A_FILE)
     with (
         InputFile.open(arguments.file, _rows(arguments)) as input_file,
         _results(arguments, input_file, target) as results,

@@ -1,4 +1,4 @@
-"""``batcher serve``: the Write API over HTTP, with a database behind it."""
+"""``batcher serve``: the Write API over HTTP, with a database or a provider behind it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
-from batcher.cli._api_keys import add_key_argument, read_keys
-from batcher.cli._destinations import open_sqlite, table
+from batcher.cli._credentials import add_key_argument, read_keys
+from batcher.cli._destinations import FOR_A_SERVER, add_destination_arguments, destination_of
 from batcher.cli._errors import CommandError, ExitCode, first_of, require
 from batcher.cli._signals import watch_signals
+from batcher.cli._to_providers import VARIABLES
 from batcher.errors import BatcherError
 from batcher.policies import AutoBatchPolicy
 
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from batcher.cli._listening import Listener
-    from batcher.destinations.sqlite import SQLite, Table
 
-DESCRIPTION = """\
-Serve the Write API over a SQLite database, and batch what comes in.
+DESCRIPTION = f"""\
+Serve the Write API over a SQLite database, HubSpot or Salesforce, and batch what comes in.
 
 Clients show one of the API keys in the header X-Api-Key. They are read from --api-key-file, or from the variable
 BATCHER_API_KEY. The server speaks HTTP without TLS: listen on other addresses than 127.0.0.1 only behind a proxy that
 has it. Also served: /healthz, /metrics, /openapi.json.
+
+{VARIABLES}
 
 SIGTERM and Ctrl-C drain: no more connections, the requests under way are finished, what is pending is written. A second
 one aborts. Operations are held in memory: a crash forgets them, and what was accepted and not written yet.
@@ -42,11 +44,8 @@ KEY_VARIABLE: Final = "BATCHER_API_KEY"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    default = "sqlite:batcher.db"
-    parser.add_argument("--to", default=default, metavar="sqlite:PATH", help=f"where to write (default: {default})")
-    for name, rule in (("--unique", "whose FIELD is already there"), ("--required", "without FIELD")):
-        what = f"refuse records of OBJECT {rule}; may be repeated"
-        parser.add_argument(name, action="append", default=[], metavar="OBJECT.FIELD", help=what)
+    add_destination_arguments(parser, FOR_A_SERVER, default="sqlite:batcher.db")
+    parser.set_defaults(call_timeout=20.0)  # as the server's LIMITS, which are not imported to show the help
     what = "let records of OBJECT be deleted; may be repeated (default: of none)"
     parser.add_argument("--allow-delete", action="append", default=[], metavar="OBJECT", help=what)
     names = ("PROJECT", "INTEGRATION", "GROUP_REF")
@@ -125,9 +124,10 @@ def _app(arguments: argparse.Namespace) -> Starlette:
 
     keys = read_keys(arguments.api_key_file, KEY_VARIABLE)
     installations = arguments.installation and [Installation(*names) for names in arguments.installation]
+    destination, _ = destination_of(arguments, FOR_A_SERVER)
     try:
         return write_api(
-            _database(arguments),
+            destination,
             api_keys=keys,
             deletion_enabled=arguments.allow_delete,
             installations=installations,
@@ -137,24 +137,6 @@ def _app(arguments: argparse.Namespace) -> Starlette:
         )
     except ValueError as error:
         raise CommandError(str(error)) from None
-
-
-def _database(arguments: argparse.Namespace) -> SQLite:
-    kind, _, path = arguments.to.partition(":")
-    if kind != "sqlite" or not path:
-        raise CommandError(f"--to must be sqlite:PATH, not {arguments.to!r}")
-    return open_sqlite(path, _tables(arguments))
-
-
-def _tables(arguments: argparse.Namespace) -> dict[str, Table]:
-    rules: dict[str, dict[str, list[str]]] = {}
-    for name in ("unique", "required"):
-        for given in getattr(arguments, name):
-            target, _, field = given.partition(".")
-            if not target or not field:
-                raise CommandError(f"--{name} must be OBJECT.FIELD, such as contacts.email, not {given!r}")
-            rules.setdefault(target, {"unique": [], "required": []})[name].append(field)
-    return {target: table(**fields) for target, fields in rules.items()}
 
 
 def _in_range(name: str, value: int, most: float = math.inf) -> int:

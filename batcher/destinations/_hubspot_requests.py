@@ -190,7 +190,7 @@ def _links(associations: Sequence[Association]) -> tuple[Link, ...]:
         if not isinstance(each.object, str) or not each.object:
             raise InvalidRecord(
                 "an association of a record that may exist needs object=, the kind of the other record, such as "
-                "'companies': HubSpot makes it by a call of its own"
+                "'companies' (to.objectType in the Write API): HubSpot makes it by a call of its own"
             )
         try:
             quoted("object of an association", each.object)

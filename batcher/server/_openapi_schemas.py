@@ -57,7 +57,15 @@ def _requests() -> dict[str, Any]:
             "description": "Exactly one of record and batch. An update or delete holds the record's id in record.id.",
         },
         "BatchItem": _open(["record"], record=FREE, associations=associations),
-        "Association": _open(["to", "types"], to=_open(["id"], id=TEXT), types=_list(ref("LinkType"), minItems=1)),
+        "Association": {
+            **_open(
+                ["to", "types"],
+                to=_open(["id"], id=TEXT, objectType=_optional(TEXT)),
+                types=_list(ref("LinkType"), minItems=1),
+            ),
+            "description": "to.objectType is beyond Ampersand's contract: the object of the other record, such as "
+            "companies. HubSpot needs it where the record exists already, as in an update.",
+        },
         "LinkType": _open(
             ["associationTypeId"], associationTypeId={"type": "integer"}, associationCategory=_optional(TEXT)
         ),

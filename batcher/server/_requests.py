@@ -138,6 +138,8 @@ def _associations(link: Any, where: str) -> list[Association]:
         raise BadRequest(f"{place} must be an object, not {_kind(link)}")
     target = _member(link, "to", dict, f"{place}.") or {}
     to = _text(target, "id", f"{place}.to.")
+    # Ours: HubSpot links a record that exists already only if it knows the object of the other one.
+    kind = _member(target, "objectType", str, f"{place}.to.")
     types = _member(link, "types", list, f"{place}.")
     if not types:
         raise BadRequest(f"{place}.types must hold at least one association type")
@@ -149,7 +151,8 @@ def _associations(link: Any, where: str) -> list[Association]:
         if number is None:
             raise BadRequest(f"{place}.types[].associationTypeId: required field not found")
         category = _member(each, "associationCategory", str, f"{place}.types[].")
-        found.append(Association(to, number) if category is None else Association(to, number, category))
+        named = {} if category is None else {"category": category}
+        found.append(Association(to, number, object=kind, **named))
     return found
 
 

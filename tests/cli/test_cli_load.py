@@ -147,7 +147,10 @@ def test_formats_and_delimiters(load: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "x.db"], "--to must be sqlite:PATH or ampersand:PROJECT/INTEGRATION, not 'x.db'"),
+        (
+            ["--to", "x.db"],
+            "--to must be sqlite:PATH, ampersand:PROJECT/INTEGRATION, hubspot or salesforce:ADDRESS, not 'x.db'",
+        ),
         (["--to", "sqlite:"], "--to must be sqlite:PATH"),
         (["--to", "sqlite::memory:"], "name a file"),
         (["--to", "sqlite:/missing/folder/x.db"], "the destination cannot be opened: cannot open the database"),

@@ -187,8 +187,8 @@ def test_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "crm.db"], "--to must be sqlite:PATH, not 'crm.db'"),
-        (["--to", "sqlite:"], "--to must be sqlite:PATH"),
+        (["--to", "crm.db"], "--to must be sqlite:PATH, hubspot or salesforce:ADDRESS, not 'crm.db'"),
+        (["--to", "sqlite:"], "--to must be sqlite:PATH, hubspot or salesforce:ADDRESS"),
         (["--to", "sqlite:/missing/folder/x.db"], "cannot open the database"),
         (["--unique", "email"], "--unique must be OBJECT.FIELD"),
         (["--required", "contacts."], "--required must be OBJECT.FIELD"),

@@ -145,6 +145,10 @@ ASSOCIATIONS: list[tuple[Any, str]] = [
     ([{**LINK, "to": "7"}], "associations[].to must be an object, not a string"),
     ([{**LINK, "to": {"id": 7}}], "associations[].to.id must be a string, not a whole number"),
     ([{**LINK, "to": {"id": ""}}], "associations[].to.id: required field not found"),
+    (
+        [{**LINK, "to": {"id": "7", "objectType": 1}}],
+        "associations[].to.objectType must be a string, not a whole number",
+    ),
     ([{"to": {"id": "7"}}], "associations[].types must hold at least one association type"),
     ([{**LINK, "types": []}], "associations[].types must hold at least one association type"),
     ([{**LINK, "types": {}}], "associations[].types must be an array, not an object"),
@@ -267,6 +271,17 @@ def test_an_association_of_several_types_is_several_links():
     types = [{"associationTypeId": 1}, {"associationTypeId": 2, "associationCategory": "USER_DEFINED"}]
     (write,) = asked({**ONE, "associations": [{"to": {"id": "7"}, "types": types}]}).writes
     assert write.associations == (Association("7", 1), Association("7", 2, "USER_DEFINED"))
+
+
+def test_an_association_may_name_the_object_of_the_other_record():
+    """Which HubSpot needs where the written record exists already; null is as good as nothing."""
+    types = [{"associationTypeId": 1}, {"associationTypeId": 2, "associationCategory": "USER_DEFINED"}]
+    for name in ("companies", None):
+        (write,) = asked({**ONE, "associations": [{"to": {"id": "7", "objectType": name}, "types": types}]}).writes
+        assert write.associations == (
+            Association("7", 1, object=name),
+            Association("7", 2, "USER_DEFINED", object=name),
+        )
 
 
 @pytest.mark.parametrize(
