@@ -5,7 +5,8 @@ answer                          verdicts
 ==============================  =======================================================================
 2xx, 422                        what the body says, whatever the status: see the functions below
 400, 413, 409 and other 4xx     refused as a whole: the batcher looks for the culprit
-401, 402, 403, 404, 405, 410    rejected: each record would be, also alone
+401, 407                        not written: the credentials are refused, and no record is at fault
+402, 403, 404, 405, 410         rejected: each record would be, also alone
 408, 425, 429                   nothing was applied, try again; after 429 the lane pauses
 503 with a time to come back    the same, and the lane pauses
 other 5xx, 503 without a time   may have been applied, try again; unknown if "retryable" is false
@@ -31,11 +32,11 @@ from batcher.destinations._ampersand_batches import (
 )
 from batcher.destinations._ampersand_requests import Item, Provider
 from batcher.destinations._http import Answer
-from batcher.destinations._wire import json_of, retry_after, seconds_until
+from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, seconds_until, unauthorized
 from batcher.outcomes import Accepted, ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
-_SAME_FOR_EACH = frozenset({401, 402, 403, 404, 405, 410})
+_SAME_FOR_EACH = frozenset({402, 403, 404, 405, 410})
 _NOT_NOW = frozenset({408, 425, 429})
 _MOVED = frozenset({301, 307, 308})
 # What the service gives for an operation that it could not open.
@@ -126,6 +127,8 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
         return [Rejected(ErrorDetail("the API has moved: check base_url; redirects are not followed", words))] * count
     if not 400 <= status < 500:
         return [Unknown(words)] * count
+    if status in UNAUTHORIZED:
+        return [unauthorized(status, "API key", "give an api_key that is valid for the project")] * count
     errors = reasons_of(answer, body)
     if status in _SAME_FOR_EACH and not all_or_none:
         return [Rejected(errors)] * count

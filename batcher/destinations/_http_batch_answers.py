@@ -8,7 +8,8 @@ answer                          verdicts
 408, 425, 429                   nothing was applied, try again; after 429 the lane pauses
 503 with a time to come back    the same, and the lane pauses
 other 5xx, 503 without a time   may have been applied, try again
-401, 402, 403, 405, 407, 415    rejected: each record would be, also alone; a group is refused
+401, 407                        not written: the credentials are refused, and no record is at fault
+402, 403, 405, 415              rejected: each record would be, also alone; a group is refused
 other 4xx                       refused as a whole: the batcher looks for the culprit
 redirects                       301, 307, 308 rejected (the address is wrong), others unknown
 anything else                   unknown
@@ -27,14 +28,14 @@ from batcher.destinations._http import Answer
 from batcher.destinations._http_batch_calls import Call
 from batcher.destinations._http_batch_details import details, reasons_of
 from batcher.destinations._http_batch_shapes import is_verdict
-from batcher.destinations._wire import retry_after
+from batcher.destinations._wire import UNAUTHORIZED, retry_after, unauthorized
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Verdict
 
 Read: TypeAlias = Callable[[Answer, Call], object]
 """Makes an answer verdicts, one per item; what it returns is checked."""
 
 _NOT_NOW = frozenset({408, 425, 429})
-_SAME_FOR_EACH = frozenset({401, 402, 403, 405, 407, 415})
+_SAME_FOR_EACH = frozenset({402, 403, 405, 415})
 _MOVED = frozenset({301, 307, 308})
 
 
@@ -89,6 +90,8 @@ def _by_status(answer: Answer, call: Call, now: float) -> list[Verdict]:
     if status >= 500:
         # A bare 503 may be a proxy's word for a connection that broke after the request went through.
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
+    if status in UNAUTHORIZED:
+        return [unauthorized(status, "credentials", "check the headers, and auth= of the client")] * count
     if status in _MOVED:
         errors = details("the API has moved: check base_url; redirects are not followed", f"HTTP_{status}")
     elif 400 <= status < 500:

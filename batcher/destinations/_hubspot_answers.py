@@ -5,7 +5,8 @@ answer                                     verdicts
 =========================================  =======================================================================
 200, 201, 204, 207                         what the body says; an archive needs none
 400, 409 and other 4xx                     refused as a whole; if it names the culprits, so do we
-401, 402, 403, 404, 405, 410               rejected: each record would be, also alone
+401, 407                                   not written: the credentials are refused, and no record is at fault
+402, 403, 404, 405, 410                    rejected: each record would be, also alone
 408, 425                                   nothing was applied, try again
 423, 477                                   the same, and the lane pauses: locked for 2 s, moving for up to a day
 429                                        the same, for as long as the limit lasts
@@ -27,19 +28,20 @@ from typing import Any
 from batcher.destinations._http import Answer
 from batcher.destinations._hubspot_batches import batch_verdicts, blame_of, details_of, listed
 from batcher.destinations._hubspot_requests import Item, Lane
-from batcher.destinations._wire import json_of, retry_after, whole_number
+from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
 CARRIED_OUT = frozenset({200, 201, 204, 207})
-_SAME_FOR_EACH = frozenset({401, 402, 403, 404, 405, 410})
+_SAME_FOR_EACH = frozenset({402, 403, 404, 405, 410})
 _NOT_NOW = frozenset({408, 425})
 _LOCKED, _MOVING, _THROTTLED = 423, 477, 429
-_WITHOUT_CULPRIT = _SAME_FOR_EACH | _NOT_NOW | {_LOCKED, _MOVING, _THROTTLED}
+_WITHOUT_CULPRIT = UNAUTHORIZED | _SAME_FOR_EACH | _NOT_NOW | {_LOCKED, _MOVING, _THROTTLED}
 _LOCK_SECONDS = 2.0
 _NO_USE = frozenset({522, 525, 526})
 _AWAY = frozenset({502, 503, 504, 521, 523, 524})
 _MOVED = frozenset({301, 307, 308})
+_WAY_OUT = "give a token that is valid for the account"
 # The windows of the limits, for answers without the header that tells.
 _SECONDS_OF = {"TEN_SECONDLY_ROLLING": 10.0, "SECONDLY": 1.0}
 _DAILY = "DAILY"
@@ -97,18 +99,20 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all
     code = f"HTTP_{status}"
     if status == _THROTTLED:
         return [NotWritten(_DAY_IS_OVER, attempts=1)] * count
+    if status in UNAUTHORIZED:
+        return [unauthorized(status, "access token", _WAY_OUT)] * count
     if status in _MOVED:
         moved = ErrorDetail("the API has moved: check base_url; redirects are not followed", code)
-        return refused_alike((moved,), count, all_or_none)
+        return _refused_alike((moved,), count, all_or_none)
     errors = details_of(body, code)
     if status in _SAME_FOR_EACH:
-        return refused_alike(errors, count, all_or_none)
+        return _refused_alike(errors, count, all_or_none)
     if may_have_culprits(status):
         raise Refused(errors, _culprits(body, items, lane, all_or_none))
     return [Unknown(f"HTTP {status}")] * count
 
 
-def refused_alike(errors: tuple[ErrorDetail, ...], count: int, all_or_none: bool) -> list[Verdict]:
+def _refused_alike(errors: tuple[ErrorDetail, ...], count: int, all_or_none: bool) -> list[Verdict]:
     """Return the verdicts of a refusal that each record would meet, also alone: looking for a culprit is no use.
 
     :raises Refused: they are a group, which is refused as one

@@ -8,7 +8,8 @@ answer                                verdicts
 4xx of the call:
  ``REQUEST_LIMIT_EXCEEDED``, 429      nothing was applied, try again; the lane pauses
  ``UNABLE_TO_LOCK_ROW``, 420          nothing was applied, try again
- 401, 403, 404, 405, 410, 415         rejected: each record would be, also alone
+ 401, 407, ``INVALID_SESSION_ID``     not written: the credentials are refused, no record is at fault
+ 403, 404, 405, 410, 415              rejected: each record would be, also alone
  400, 409, 414, 431 and others        refused as a whole: the batcher looks for the culprit
 5xx                                   may have been applied, try again; after 503 the lane pauses
 redirects                             301, 307, 308 rejected (the address is wrong), others unknown
@@ -34,12 +35,13 @@ from batcher.destinations._salesforce_results import (
     passing,
     verdicts_of_results,
 )
-from batcher.destinations._wire import json_of, retry_after
+from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, unauthorized
 from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict
 
 _EXPIRED = "INVALID_SESSION_ID"
-_SAME_FOR_EACH = frozenset({401, 403, 404, 405, 410, 415})
+_SAME_FOR_EACH = frozenset({403, 404, 405, 410, 415})
 _TOO_MANY = 429
+_WAY_OUT = "give one that has not ended, of a user who may use the API"
 # The edge found no way to the instance.
 _NO_WAY = 420
 _MOVED = frozenset({301, 307, 308})
@@ -111,6 +113,8 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
         raise Retry(f"{words}: {later}", after, later.pause_lane)
     if status in (_TOO_MANY, _NO_WAY):
         raise Retry(words, after, pause_lane=status == _TOO_MANY)
+    if status in UNAUTHORIZED or session_expired(answer):
+        return [unauthorized(status, "access token", _WAY_OUT)] * count
     if status in _SAME_FOR_EACH and not all_or_none:
         return [Rejected(errors)] * count
     raise Refused(errors)

@@ -12,7 +12,7 @@ import attrs
 
 from batcher.destinations._http import Answer, Secret, checked_base_url
 from batcher.destinations._salesforce_results import NO_REASON, details_of
-from batcher.destinations._tokens import Token
+from batcher.destinations._tokens import NO_ACCESS_TOKEN, Token
 from batcher.destinations._wire import json_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 
@@ -145,5 +145,5 @@ def token_of(answer: Answer, asked: str) -> Token:
         if asked.startswith("https:") and not instance.startswith("https:"):
             raise ValueError("instance_url must begin with https, as the address of the token request does")
     except (TypeError, ValueError) as error:
-        raise Refused(ErrorDetail(f"the answer to the token request: {error}", "NO_ACCESS_TOKEN")) from None
+        raise Refused(ErrorDetail(f"the answer to the token request: {error}", NO_ACCESS_TOKEN)) from None
     return Token(secret, details={"instance_url": instance})

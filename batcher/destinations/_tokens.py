@@ -15,7 +15,10 @@ import attrs
 
 from batcher.destinations._http import Secret
 from batcher.errors import BatcherError
-from batcher.outcomes import Refused, Retry
+from batcher.outcomes import NotWritten, Refused, Retry
+
+# The code of an answer that gives no token which can be used; its message is the library's own.
+NO_ACCESS_TOKEN = "NO_ACCESS_TOKEN"  # noqa: S105
 
 
 @attrs.frozen(eq=False)
@@ -28,6 +31,20 @@ class Token:
     """When it ends, in seconds on the clock of its :class:`TokenSource`."""
     details: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """What else the issuer said."""
+
+
+def without_token(refused: Refused, way_out: str) -> NotWritten:
+    """Return the verdict of each record for which the issuer will give no token: it is not their fault.
+
+    The issuer's codes are told; its messages may quote what was sent, and are not.
+
+    :param way_out: what to do about it
+    """
+    said = dict.fromkeys(
+        error.message if error.code == NO_ACCESS_TOKEN else f"the issuer refused ({error.code or 'no code given'})"
+        for error in refused.errors
+    )
+    return NotWritten(f"no access token: {', '.join(said)}: {way_out}", attempts=1)
 
 
 class TokenSource:

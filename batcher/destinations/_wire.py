@@ -12,8 +12,12 @@ from urllib.parse import quote
 from batcher.destinations._http import Answer
 from batcher.destinations._json_reading import NotJSON
 from batcher.errors import InvalidRecord
+from batcher.outcomes import NotWritten
 from batcher.writes import Association
 
+# The credentials are refused, by the service or by a proxy: RFC 9110, sections 15.5.2 and 15.5.8.
+UNAUTHORIZED = frozenset({401, 407})
+_OF_A_PROXY = 407
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -76,6 +80,19 @@ def json_of(answer: Answer) -> Any:
         return answer.json
     except NotJSON:
         return None
+
+
+def unauthorized(status: int, shown: str, way_out: str) -> NotWritten:
+    """Return the verdict of each record of a call that was refused because of its credentials: it is not their fault.
+
+    :param shown: what the service does not accept, without its value
+    :param way_out: what to do about it
+    """
+    if status == _OF_A_PROXY:
+        words = "a proxy does not accept the credentials of the client: check its proxy"
+    else:
+        words = f"the service does not accept the {shown}: {way_out}"
+    return NotWritten(f"HTTP {status}: {words}", attempts=1)
 
 
 def retry_after(text: str, now: float) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 import anyio
 
 from batcher.destinations._http import Answer, Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._hubspot_answers import may_have_culprits, refused_alike, verdicts_of
+from batcher.destinations._hubspot_answers import may_have_culprits, verdicts_of
 from batcher.destinations._hubspot_links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations._hubspot_requests import (
     CALL_BYTES,
@@ -27,7 +27,7 @@ from batcher.destinations._hubspot_requests import (
 )
 from batcher.destinations._hubspot_tokens import FORM, Grant, token_of
 from batcher.destinations._protocol import Prepared
-from batcher.destinations._tokens import Token, TokenSource
+from batcher.destinations._tokens import Token, TokenSource, without_token
 from batcher.destinations._wire import quoted
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Refused, Retry, Verdict
@@ -38,6 +38,7 @@ __all__ = ["HubSpot"]
 
 _MAX_RECORDS = max(verb.max_records for verb in VERBS.values())
 _UNAUTHORIZED = 401
+_WAY_OUT = "check client_id and client_secret, and install the app in the account again for a new refresh_token"
 # Extra calls for associations that a batch may cost while the ones that HubSpot refuses are looked for; 50 as in
 # RetryPolicy.
 _SEARCH_CALLS = 50
@@ -151,8 +152,8 @@ class HubSpot:
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
         try:
             answer = await self._post(shared.path, body_of(shared, records, all_or_none))
-        except Refused as refused:  # by the issuer of tokens; nothing was sent
-            return refused_alike(refused.errors, len(records), all_or_none)
+        except Refused as refused:  # by the issuer of tokens; nothing was written
+            return [without_token(refused, _WAY_OUT)] * len(records)
         verdicts = verdicts_of(answer, records, shared, now=self._clock(), all_or_none=all_or_none)
         return await self._link(shared, records, verdicts)
 

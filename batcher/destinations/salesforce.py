@@ -29,9 +29,9 @@ from batcher.destinations._salesforce_requests import (
     request_of,
 )
 from batcher.destinations._salesforce_tokens import TOKEN_PATH, Fixed, body_of, grant_of, token_of
-from batcher.destinations._tokens import Token, TokenSource
+from batcher.destinations._tokens import Token, TokenSource, without_token
 from batcher.errors import InvalidRecord
-from batcher.outcomes import Refused, Rejected, Verdict
+from batcher.outcomes import Refused, Verdict
 from batcher.policies import LaneRules
 from batcher.writes import Write, WriteType
 
@@ -39,6 +39,7 @@ __all__ = ["ApiUsage", "Salesforce"]
 
 _VERSION = re.compile(r"([1-9][0-9]{1,2})\.0")
 _FORM: dict[str, str | Secret] = {"content-type": "application/x-www-form-urlencoded"}
+_WAY_OUT = "check the app and its rights in Salesforce, and the credentials given here"
 # Lanes that are kept ready. Headers belong to a lane, so there may be any number of them.
 _READY_LANES = 1024
 
@@ -194,10 +195,8 @@ class Salesforce:
         request = request_of(shared, records, all_or_none)
         try:
             answer = await self._asked(shared, *request)
-        except Refused as refused:  # there is no token, for no record
-            if all_or_none:
-                raise
-            return [Rejected(refused.errors)] * len(records)
+        except Refused as refused:  # by the issuer of tokens; nothing was written
+            return [without_token(refused, _WAY_OUT)] * len(records)
         return verdicts_of(answer, records, all_or_none=all_or_none, now=self._clock())
 
     async def __aenter__(self) -> Self:
