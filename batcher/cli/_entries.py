@@ -13,6 +13,8 @@ from batcher.outcomes import Accepted, Cause, ErrorDetail, NotWritten, Outcome, 
 _VERSION: Final = 1
 # Codes of refusals that looked at no record: the key, the quota or the address is wrong.
 _OF_THE_CALL: Final = re.compile(r"HTTP[ _](30\d|40[1-5]|410)")
+# Of a call with one record these may as well mean that the record is not there.
+_OF_THE_RECORD: Final = re.compile(r"HTTP[ _](404|410)")
 
 
 def header_entry(load: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,10 +48,16 @@ def outcome_entry(line: int, outcome: Outcome, *, tried_before: bool = False) ->
     return entry
 
 
-def is_in_vain(entry: Mapping[str, Any]) -> bool:
-    """Return whether a line was sent and not written, for no fault of its own."""
+def is_in_vain(entry: Mapping[str, Any], *, one_by_one: bool = False) -> bool:
+    """Return whether a line was sent and not written, for no fault of its own.
+
+    :param one_by_one: its call carried no other line
+    """
     if entry["outcome"] == Rejected.kind:
-        return all(_OF_THE_CALL.fullmatch(error["code"] or "") for error in entry["errors"])
+        codes = [error["code"] or "" for error in entry["errors"]]
+        if one_by_one and any(map(_OF_THE_RECORD.fullmatch, codes)):
+            return False
+        return all(map(_OF_THE_CALL.fullmatch, codes))
     return entry["outcome"] in (NotWritten.kind, Unknown.kind)
 
 

@@ -42,7 +42,9 @@ class Tally:
     interrupted: bool = False
     """Whether a signal kept part of the file from being sent."""
     gave_up: bool = False
-    """Whether the destination wrote nothing any more, and part of the file was not sent."""
+    """Whether the destination wrote nothing any more, for no record's fault."""
+    read_all: bool = False
+    """Whether the whole file was read, so that nothing of it is left."""
     _examples: dict[str, list[str]] = attrs.field(factory=dict, init=False)
     _maybe_lines: list[int] = attrs.field(factory=list, init=False)
 
@@ -100,10 +102,11 @@ class Tally:
                 f"Perhaps written: line {_ranges(lines, doubtful)}. Look whether the destination has them; "
                 "--resume --resend-unknown sends them again."
             )
-        if self.gave_up:
+        if self.gave_up and not self.interrupted:
+            rest = "" if self.read_all else "The rest of the file was not sent. "
             yield (
-                "Stopped: the destination wrote nothing any more, for no record's fault. The rest of the file was not "
-                "sent. Once the destination works again, --resume goes on from here."
+                f"Stopped: the destination wrote nothing any more, for no record's fault. {rest}"
+                "Once the destination works again, --resume goes on from here."
             )
         if self.interrupted:
             yield "Interrupted: the rest of the file was not sent. --resume goes on from here."
