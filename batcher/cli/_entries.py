@@ -11,6 +11,9 @@ import attrs
 from batcher.outcomes import Accepted, Cause, ErrorDetail, NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 
 _VERSION: Final = 1
+LEFT_OUT: Final = "not sent: the load stopped"
+"""What is said of lines that a load took in, and took back when it stopped by itself."""
+_NOT_AGAIN: Final = "not sent again: the load stopped"
 # Codes of refusals that looked at no record: the key, the quota or the address is wrong.
 _OF_THE_CALL: Final = re.compile(r"HTTP[ _](30\d|40[1-5]|410)")
 # Of a call with one record these may as well mean that the record is not there.
@@ -46,6 +49,16 @@ def outcome_entry(line: int, outcome: Outcome, *, tried_before: bool = False) ->
     if applied != outcome.applied:
         entry["note"] = "an earlier attempt of this line may have been applied"
     return entry
+
+
+def left_out(outcome: Outcome) -> Outcome:
+    """Return what became of a line that the load itself withdrew, in words that name no caller."""
+    match outcome:
+        case NotWritten(attempts=attempts):
+            return NotWritten(_NOT_AGAIN if attempts else LEFT_OUT, attempts)
+        case Unknown():
+            return Unknown(_NOT_AGAIN)
+    return outcome
 
 
 def is_in_vain(entry: Mapping[str, Any], *, one_by_one: bool = False) -> bool:

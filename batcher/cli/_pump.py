@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,14 +11,14 @@ import anyio.to_thread
 import attrs
 
 from batcher._receipts import Receipt
-from batcher.cli._entries import is_in_vain, outcome_entry
+from batcher.cli._entries import is_in_vain, left_out, outcome_entry
 from batcher.cli._errors import CommandError, first_of
 from batcher.cli._formats import Row
 from batcher.cli._input import InputFile
 from batcher.cli._marking import Marking, NumberedWrite
 from batcher.cli._results import ResultsFile
 from batcher.cli._signals import watch_signals
-from batcher.cli._tally import Tally
+from batcher.cli._tally import Tally, counted
 from batcher.destinations import Destination
 from batcher.errors import InvalidRecord, Overloaded
 from batcher.outcomes import ErrorDetail, Outcome, Rejected
@@ -71,6 +72,7 @@ class Pump:
     _read_all: bool = attrs.field(default=False, init=False)
     _problem: CommandError | None = attrs.field(default=None, init=False)
     _marking: Marking = attrs.field(init=False)
+    _left_out: set[int] = attrs.field(factory=set, init=False)
     _in_vain: int = attrs.field(default=0, init=False)
     _looked_at: bool = attrs.field(default=False, init=False)
 
@@ -123,6 +125,9 @@ class Pump:
         else:
             self.tally.interrupted = not self._read_all
             self._reading.cancel()
+            if under_way := sum(not receipt.done for receipt in self._receipts.values()):
+                waited = f"{counted(under_way, 'line')} under way {'is' if under_way == 1 else 'are'} waited for"
+                print(f"stopping: {waited}; Ctrl-C again aborts", file=sys.stderr, flush=True)
 
     def _on_results_failure(self, error: OSError) -> None:
         """Stop: without a results file nothing may be sent."""
@@ -177,6 +182,8 @@ class Pump:
         self._refused.append(self._entry(line, Rejected(fault)))
 
     def _entry(self, line: int, outcome: Outcome) -> dict[str, Any]:
+        if line in self._left_out:
+            outcome = left_out(outcome)
         return outcome_entry(line, outcome, tried_before=self.results.history.is_unresolved(line))
 
     async def _record_as_they_come(self) -> None:
@@ -213,8 +220,8 @@ class Pump:
         if is_enough and is_something_left and not self._reading.cancel_called:
             self.tally.gave_up = True
             self._reading.cancel()
-            for receipt in self._receipts.values():  # calls under way are waited for, and no more are made
-                receipt.withdraw()
+            # Calls under way are waited for, and no more are made.
+            self._left_out.update(line for line, receipt in self._receipts.items() if receipt.withdraw())
 
     def _give_up_if_all_was_in_vain(self) -> None:
         """Tell a destination that was never there from one that refused the lines, however short the file was."""

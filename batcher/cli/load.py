@@ -17,7 +17,7 @@ from batcher.cli._input import InputFile, format_of
 from batcher.cli._marking import NumberedWrite
 from batcher.cli._pump import Pump
 from batcher.cli._results import ResultsFile
-from batcher.cli._tally import Tally
+from batcher.cli._tally import Tally, counted
 from batcher.writes import WriteType
 
 DESCRIPTION = """\
@@ -166,7 +166,7 @@ def _to_write(arguments: argparse.Namespace) -> Callable[[Row], NumberedWrite]:
 
 
 def _print_summary(tally: Tally, results: ResultsFile, seconds: float) -> None:
-    print(f"{tally.settled:,} records in {seconds:.1f} s ({tally.settled / seconds:,.0f}/s)")
+    print(f"{counted(tally.settled, 'record')} in {seconds:.1f} s ({tally.settled / seconds:,.0f}/s)")
     for sentence in tally.sentences(results.history.unresolved()):
         print(sentence)
     print(f"The fate of each line: {results.path}")

@@ -45,6 +45,10 @@ def test_a_destination_that_writes_nothing_ends_the_load(
     code, out, _ = load.run()
 
     assert (code, "Stopped: " in out, "--resume goes on" in out) == (3, True, True)
+    left_out = [entry for entry in load.outcomes().values() if "not sent: the load stopped" in str(entry)]
+    assert {(entry["outcome"], entry["applied"]) for entry in left_out} == {("not_written", "no")}
+    assert (f"{len(left_out):,}  not sent: the load stopped" in out, "withdrawn by" in out) == (True, False)
+    assert "withdrawn by" not in load.results.read_text()
     assert 15 <= trouble.calls < 35
     assert len(load.rows()) == 1_000
     assert len(load.outcomes()) < LINES
