@@ -114,6 +114,7 @@ class Pump:
             except OSError as error:
                 self._on_results_failure(error)
                 return
+            self.show()
             tasks.start_soon(self._record_as_they_come)
             with self._reading:
                 await self._read(writer)
@@ -255,4 +256,5 @@ class Pump:
         for entry in refused + settled:
             self.tally.count(entry)
         self._room.set()
-        self.show()
+        if refused or settled:
+            self.show()
