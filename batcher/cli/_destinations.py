@@ -70,8 +70,8 @@ def destination_of(arguments: argparse.Namespace, kinds: Kinds) -> tuple[Destina
         # What stands behind a kind without a place is perhaps a secret.
         given = f"{name}:..." if kind is not None and place else arguments.to
         raise CommandError(f"--to must be {_forms(kinds)}, not {given!r}")
-    for argument in {argument for kind in kinds.values() for argument in kind.arguments} - {*kind.arguments}:
-        if getattr(arguments, argument):
+    for argument in dict.fromkeys(argument for each in kinds.values() for argument in each.arguments):
+        if argument not in kind.arguments and getattr(arguments, argument):
             owners = " or ".join(_form(name, kind) for name, kind in kinds.items() if argument in kind.arguments)
             raise CommandError(f"--{argument.replace('_', '-')} belongs to --to {owners}, not to {name}")
     return kind.make(arguments, place)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def loading(label: str, size: int) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a bar on stderr; yields ``show(offset, settled, failed)``.
+    """Show a bar on stderr from the first figures on; yields ``show(offset, settled, failed)``.
 
     :param size: bytes of the input; the time left is estimated from them
     """
@@ -39,15 +39,20 @@ def loading(label: str, size: int) -> Iterator[Callable[[int, int, int], None]]:
         TextColumn("{task.fields[failed]:,} failed"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        task = progress.add_task(label, total=size, rate=0.0, failed=0)
-        began = monotonic()
+    progress = Progress(*columns, console=Console(file=sys.stderr))
+    task = progress.add_task(label, total=size, rate=0.0, failed=0)
+    began = monotonic()
 
-        def show(offset: int, settled: int, failed: int) -> None:
-            rate = settled / max(monotonic() - began, 0.001)
-            progress.update(task, completed=offset, rate=rate, failed=failed)
+    def show(offset: int, settled: int, failed: int) -> None:
+        progress.start()  # which does nothing from the second time on
+        rate = settled / max(monotonic() - began, 0.001)
+        progress.update(task, completed=offset, rate=rate, failed=failed)
 
+    try:
         yield show
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 @contextmanager

@@ -11,6 +11,9 @@ import attrs
 from batcher.outcomes import Accepted, Cause, ErrorDetail, NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 
 _VERSION: Final = 1
+LEFT_OUT: Final = "not sent: the load stopped"
+"""What is said of lines that a load took in, and took back when it stopped by itself."""
+_NOT_AGAIN: Final = "not sent again: the load stopped"
 # Codes of refusals that looked at no record: the key, the quota or the address is wrong. By status; in HubSpot's words;
 # in Salesforce's; of whoever gives out tokens (RFC 6749, section 5.2, and what both add to it).
 _OF_THE_CALL: Final = re.compile(
@@ -20,6 +23,8 @@ _OF_THE_CALL: Final = re.compile(
     r"|NO_ACCESS_TOKEN|BAD_(AUTH|CLIENT|GRANT|REFRESH)_[A-Z]+"
     r"|invalid_(client|client_id|grant|request|scope)|unauthorized_client|unsupported_grant_type|inactive_(org|user)"
 )
+# Of a call with one record these may as well mean that the record is not there.
+_OF_THE_RECORD: Final = re.compile(r"HTTP[ _](404|410)")
 
 
 def header_entry(load: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,10 +58,26 @@ def outcome_entry(line: int, outcome: Outcome, *, tried_before: bool = False) ->
     return entry
 
 
-def is_in_vain(entry: Mapping[str, Any]) -> bool:
-    """Return whether a line was sent and not written, for no fault of its own."""
+def left_out(outcome: Outcome) -> Outcome:
+    """Return what became of a line that the load itself withdrew, in words that name no caller."""
+    match outcome:
+        case NotWritten(attempts=attempts):
+            return NotWritten(_NOT_AGAIN if attempts else LEFT_OUT, attempts)
+        case Unknown():
+            return Unknown(_NOT_AGAIN)
+    return outcome
+
+
+def is_in_vain(entry: Mapping[str, Any], *, one_by_one: bool = False) -> bool:
+    """Return whether a line was sent and not written, for no fault of its own.
+
+    :param one_by_one: its call carried no other line
+    """
     if entry["outcome"] == Rejected.kind:
-        return all(_OF_THE_CALL.fullmatch(error["code"] or "") for error in entry["errors"])
+        codes = [error["code"] or "" for error in entry["errors"]]
+        if one_by_one and any(map(_OF_THE_RECORD.fullmatch, codes)):
+            return False
+        return all(map(_OF_THE_CALL.fullmatch, codes))
     return entry["outcome"] in (NotWritten.kind, Unknown.kind)
 
 

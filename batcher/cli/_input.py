@@ -31,6 +31,7 @@ def format_of(path: Path) -> Format:
 
     :raises CommandError: it promises none
     """
+    _refuse_stdin(path)
     try:
         return _FORMAT_OF[path.suffix.lower()]
     except KeyError:
@@ -39,6 +40,11 @@ def format_of(path: Path) -> Format:
             f"the format of {path} cannot be told from its suffix, which is none of {known}: "
             "give --format csv or --format jsonl"
         ) from None
+
+
+def _refuse_stdin(path: Path) -> None:
+    if path == Path("-"):
+        raise CommandError("stdin is not supported, since a load can be resumed only from a file: save it to one first")
 
 
 @attrs.define(eq=False)
@@ -60,6 +66,7 @@ class InputFile:
 
         :raises CommandError: it cannot be opened, is UTF-16, or has an unusable header
         """
+        _refuse_stdin(path)
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 raise CommandError(f"the input {path} is not a regular file: save it to a file first")

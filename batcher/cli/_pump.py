@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,18 +11,18 @@ import anyio.to_thread
 import attrs
 
 from batcher._receipts import Receipt
-from batcher.cli._entries import is_in_vain, outcome_entry
+from batcher.cli._entries import is_in_vain, left_out, outcome_entry
 from batcher.cli._errors import CommandError, first_of
 from batcher.cli._formats import Row
 from batcher.cli._input import InputFile
 from batcher.cli._marking import Marking, NumberedWrite
 from batcher.cli._results import ResultsFile
 from batcher.cli._signals import watch_signals
-from batcher.cli._tally import Tally
+from batcher.cli._tally import Tally, counted
 from batcher.destinations import Destination
 from batcher.errors import InvalidRecord, Overloaded
 from batcher.outcomes import ErrorDetail, Outcome, Rejected
-from batcher.policies import AutoBatchPolicy, Limits
+from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
 from batcher.writer import Writer
 
 # Lines read and not yet in the results file. Four calls of up to 200 may be out; this keeps the next ones ready.
@@ -36,9 +37,13 @@ _LIMITS: Final = Limits(
 # Nobody waits for a single record here, so a batch may wait to be full: calls are what costs. No destination takes more
 # than 200 records in one, and most take 100.
 _AUTO_BATCH: Final = AutoBatchPolicy(max_records=200, max_delay=1.0)
+# A destination that is down is asked again for this long.
+_RETRY: Final = RetryPolicy()
 # Full calls in a row that wrote nothing, after which the destination is taken to be down. Four may be out at a time, so
-# the fifth began after another one had failed. What can be tried again has been, for a minute.
+# the fifth began after another one had failed. What can be tried again has been, for a minute. Where calls are small, a
+# few of them say little: no fewer lines than these.
 _CALLS_IN_VAIN: Final = 5
+_LINES_IN_VAIN: Final = 100
 # Outcomes are recorded after each answer; this catches those that come without one, such as expiry.
 _SWEEP_SECONDS: Final = 0.25
 
@@ -68,7 +73,9 @@ class Pump:
     _read_all: bool = attrs.field(default=False, init=False)
     _problem: CommandError | None = attrs.field(default=None, init=False)
     _marking: Marking = attrs.field(init=False)
+    _left_out: set[int] = attrs.field(factory=set, init=False)
     _in_vain: int = attrs.field(default=0, init=False)
+    _looked_at: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._marking = Marking(self.destination, self.results.mark, self._on_results_failure)
@@ -91,6 +98,7 @@ class Pump:
         finally:
             # The Writer is closed, so every receipt is settled. Also after cancellation, hence without await.
             self._record()
+        self._give_up_if_all_was_in_vain()
         if self._problem is not None:
             raise self._problem
 
@@ -98,6 +106,7 @@ class Pump:
         async with Writer(
             self._marking,
             auto_batch=_AUTO_BATCH,
+            retry=_RETRY,
             limits=_LIMITS,
             on_event=lambda _: self._woken.set(),
         ) as writer:
@@ -106,6 +115,7 @@ class Pump:
             except OSError as error:
                 self._on_results_failure(error)
                 return
+            self.show()
             tasks.start_soon(self._record_as_they_come)
             with self._reading:
                 await self._read(writer)
@@ -117,6 +127,9 @@ class Pump:
         else:
             self.tally.interrupted = not self._read_all
             self._reading.cancel()
+            if under_way := sum(not receipt.done for receipt in self._receipts.values()):
+                waited = f"{counted(under_way, 'line')} under way {'is' if under_way == 1 else 'are'} waited for"
+                print(f"stopping: {waited}; Ctrl-C again aborts", file=sys.stderr, flush=True)
 
     def _on_results_failure(self, error: OSError) -> None:
         """Stop: without a results file nothing may be sent."""
@@ -171,6 +184,8 @@ class Pump:
         self._refused.append(self._entry(line, Rejected(fault)))
 
     def _entry(self, line: int, outcome: Outcome) -> dict[str, Any]:
+        if line in self._left_out:
+            outcome = left_out(outcome)
         return outcome_entry(line, outcome, tried_before=self.results.history.is_unresolved(line))
 
     async def _record_as_they_come(self) -> None:
@@ -199,15 +214,26 @@ class Pump:
 
         :param settled: lines that were sent and have just met their fate
         """
-        vain = sum(map(is_in_vain, settled))
-        self._in_vain = self._in_vain + vain if vain == len(settled) else 0
+        for entry in settled:
+            self._in_vain = self._in_vain + 1 if self._is_in_vain(entry) else 0
         is_something_left = self._receipts or not self._read_all
-        is_enough = vain and self._in_vain >= _CALLS_IN_VAIN * self._marking.largest_call
+        enough = max(_LINES_IN_VAIN, _CALLS_IN_VAIN * self._marking.largest_call)
+        is_enough = settled and self._in_vain >= enough
         if is_enough and is_something_left and not self._reading.cancel_called:
             self.tally.gave_up = True
             self._reading.cancel()
-            for receipt in self._receipts.values():  # calls under way are waited for, and no more are made
-                receipt.withdraw()
+            # Calls under way are waited for, and no more are made.
+            self._left_out.update(line for line, receipt in self._receipts.items() if receipt.withdraw())
+
+    def _give_up_if_all_was_in_vain(self) -> None:
+        """Tell a destination that was never there from one that refused the lines, however short the file was."""
+        self.tally.read_all = self._read_all
+        was_sent = self._read_all and self._marking.largest_call and self._problem is None
+        if was_sent and not self._looked_at:
+            self.tally.gave_up = True
+
+    def _is_in_vain(self, entry: dict[str, Any]) -> bool:
+        return is_in_vain(entry, one_by_one=self._marking.largest_call == 1)
 
     def _record(self) -> None:
         settled, refused = self._settled()
@@ -226,8 +252,10 @@ class Pump:
     def _forget(self, settled: list[dict[str, Any]], refused: list[dict[str, Any]]) -> None:
         for entry in settled:
             del self._receipts[entry["line"]]
+        self._looked_at = self._looked_at or not all(map(self._is_in_vain, settled))
         del self._refused[: len(refused)]
         for entry in refused + settled:
             self.tally.count(entry)
         self._room.set()
-        self.show()
+        if refused or settled:
+            self.show()

@@ -144,11 +144,22 @@ class ResultsFile:
         if not isinstance(found, dict) or "batcher_results" not in found:
             raise DamagedEntry("is not a header")
         for name, wanted in self.header.items():
+            if name == "sha256" and found.get(name) != wanted:
+                raise CommandError(
+                    f"{self._change_of_input(found.get('file'))} (the results file is {self.path}). "
+                    "Resume with the input as it was, or start anew with --results"
+                )
             if name != "file" and found.get(name) != wanted:
                 raise CommandError(
                     f"the results file {self.path} belongs to another load: {name} was {found.get(name)!r} and "
                     f"is now {wanted!r}. Resume with the same input and arguments, or start anew with --results"
                 )
+
+    def _change_of_input(self, file: Any) -> str:
+        name = Path(self.header["file"]).name
+        if file == self.header["file"]:
+            return f"{name} has changed since this load began"
+        return f"{name} is not the file that this load began with, {file}"
 
     def begin(self) -> None:
         """Write the header, unless an earlier load did."""

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import attrs
 
+from batcher.cli._entries import LEFT_OUT, is_in_vain
 from batcher.cli._errors import ExitCode
+from batcher.outcomes import Rejected
 
 _SHOWN: Final = 3
 """Examples of failed lines per kind of outcome: enough to see a pattern, few enough to read."""
@@ -23,6 +25,7 @@ _WORDS: Final = {
     "rejected": "rejected",
     "rolled_back": "rolled back",
     "not_written": "not written",
+    LEFT_OUT: LEFT_OUT,
     "unknown": "unknown: perhaps written, perhaps not",
 }
 
@@ -32,19 +35,24 @@ class Tally:
     """Counts of one run; memory does not grow with the file."""
 
     kinds: Counter[str] = attrs.field(factory=Counter, init=False)
-    """Outcome kind to lines of this run."""
+    """Outcome kind to lines of this run; lines that a load took back are a kind of their own."""
     skipped_written: int = 0
     """Lines not sent because an earlier run wrote them."""
     skipped_unresolved: int = 0
     """Lines not sent because nobody knows whether an earlier run wrote them."""
     maybe: int = 0
-    """Lines of this run that may or may not be applied."""
+    """Lines of this run that may or may not be applied, and were not refused."""
+    refused_again: int = 0
+    """Lines of this run that were refused, after an earlier attempt that may have been applied."""
     interrupted: bool = False
     """Whether a signal kept part of the file from being sent."""
     gave_up: bool = False
-    """Whether the destination wrote nothing any more, and part of the file was not sent."""
+    """Whether the destination wrote nothing any more, for no record's fault."""
+    read_all: bool = False
+    """Whether the whole file was read, so that nothing of it is left."""
     _examples: dict[str, list[str]] = attrs.field(factory=dict, init=False)
     _maybe_lines: list[int] = attrs.field(factory=list, init=False)
+    _refused_again_lines: list[int] = attrs.field(factory=list, init=False)
 
     @property
     def settled(self) -> int:
@@ -58,13 +66,19 @@ class Tally:
 
     def count(self, entry: dict[str, Any]) -> None:
         """Take in one entry of the results file."""
-        kind, line = entry["outcome"], entry["line"]
+        kind, line, errors = entry["outcome"], entry["line"], entry.get("errors")
+        if errors and errors[0]["message"] == LEFT_OUT:
+            kind, errors = LEFT_OUT, None
         self.kinds[kind] += 1
-        if entry["applied"] == "maybe" and kind != "accepted":
+        if entry["applied"] == "maybe" and kind == Rejected.kind and not is_in_vain(entry):
+            self.refused_again += 1
+            if len(self._refused_again_lines) < _KEPT:
+                self._refused_again_lines.append(line)
+        elif entry["applied"] == "maybe" and kind != "accepted":
             self.maybe += 1
             if len(self._maybe_lines) < _KEPT:
                 self._maybe_lines.append(line)
-        if errors := entry.get("errors"):
+        if errors:
             examples = self._examples.setdefault(kind, [])
             if len(examples) < _SHOWN:
                 # One line per example, whatever the provider's words contain.
@@ -97,20 +111,27 @@ class Tally:
             skipped = islice(left_alone, _KEPT) if self.skipped_unresolved else ()
             lines = sorted({*skipped, *self._maybe_lines})
             yield (
-                f"Perhaps written: line {_ranges(lines, doubtful)}. Look whether the destination has them; "
+                f"Perhaps written: {_ranges(lines, doubtful)}. Look whether the destination has them; "
                 "--resume --resend-unknown sends them again."
             )
-        if self.gave_up:
+        if self.refused_again:
+            lines = sorted(self._refused_again_lines)
             yield (
-                "Stopped: the destination wrote nothing any more, for no record's fault. The rest of the file was not "
-                "sent. Once the destination works again, --resume goes on from here."
+                f"Refused, but an earlier attempt may have been applied: {_ranges(lines, self.refused_again)}. Look "
+                "whether the destination has them: a duplicate may be one of the record that this attempt wrote."
+            )
+        if self.gave_up and not self.interrupted:
+            rest = "" if self.read_all else "The rest of the file was not sent. "
+            yield (
+                f"Stopped: the destination wrote nothing any more, for no record's fault. {rest}"
+                "Once the destination works again, --resume goes on from here."
             )
         if self.interrupted:
             yield "Interrupted: the rest of the file was not sent. --resume goes on from here."
 
 
 def _ranges(lines: list[int], total: int) -> str:
-    """Return ascending *lines* for reading, ``"2, 5-9 and 80 more"``, if there are *total* of them."""
+    """Return ascending *lines* for reading, ``"lines 2, 5-9 and 80 more"``, if there are *total* of them."""
     ranges: list[list[int]] = []
     for line in lines:
         if ranges and line == ranges[-1][1] + 1:
@@ -120,4 +141,10 @@ def _ranges(lines: list[int], total: int) -> str:
     shown = ranges[:_LISTED]
     left = total - sum(last - first + 1 for first, last in shown)
     words = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in shown)
-    return f"{words} and {left:,} more" if left else words
+    label = "line" if total == 1 else "lines"
+    return f"{label} {words} and {left:,} more" if left else f"{label} {words}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``"1 record"``, ``"2,000 records"``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

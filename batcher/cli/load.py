@@ -17,7 +17,7 @@ from batcher.cli._input import InputFile, format_of
 from batcher.cli._marking import NumberedWrite
 from batcher.cli._pump import Pump
 from batcher.cli._results import ResultsFile
-from batcher.cli._tally import Tally
+from batcher.cli._tally import Tally, counted
 from batcher.cli._to_providers import VARIABLES
 from batcher.writes import WriteType
 
@@ -31,7 +31,8 @@ Before each call its lines are marked in the results file. After an interruption
 known not to be written. Lines of which nobody knows are listed, and sent again only with --resend-unknown.
 
 Ctrl-C stops reading and waits for what is under way; a second Ctrl-C aborts. The load stops by itself when the
-destination writes nothing any more for no record's fault: it is down, or refuses the key.
+destination writes nothing any more for no record's fault: it is down, or refuses the key. A short file ends in the
+same way if nothing of it was written, for no record's fault.
 
 To Ampersand: --to ampersand:PROJECT/INTEGRATION --group-ref REF, and the key in the variable AMPERSAND_API_KEY or in
 --api-key-file. To "batcher serve": the same, with --base-url http://127.0.0.1:8080 --provider salesforce.
@@ -39,7 +40,7 @@ To Ampersand: --to ampersand:PROJECT/INTEGRATION --group-ref REF, and the key in
 {VARIABLES}
 
 exit code: 0 all written; 1 some records were refused, or are perhaps written; 2 wrong arguments or environment;
-3 stopped by itself; 130 interrupted"""
+3 stopped by itself, or at the end of a file of which nothing was written, for no record's fault; 130 interrupted"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,7 +169,7 @@ def _to_write(arguments: argparse.Namespace) -> Callable[[Row], NumberedWrite]:
 
 
 def _print_summary(tally: Tally, results: ResultsFile, seconds: float) -> None:
-    print(f"{tally.settled:,} records in {seconds:.1f} s ({tally.settled / seconds:,.0f}/s)")
+    print(f"{counted(tally.settled, 'record')} in {seconds:.1f} s ({tally.settled / seconds:,.0f}/s)")
     for sentence in tally.sentences(results.history.unresolved()):
         print(sentence)
     print(f"The fate of each line: {results.path}")

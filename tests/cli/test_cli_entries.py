@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batcher.cli._entries import outcome_entry
+from batcher.cli._entries import left_out, outcome_entry
 from batcher.outcomes import Accepted, ErrorDetail, NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 
 
@@ -72,3 +72,21 @@ def test_a_written_second_attempt_is_written() -> None:
     Success needs no doubt.
     """
     assert outcome_entry(7, Written("1"), tried_before=True) == outcome_entry(7, Written("1"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (NotWritten("withdrawn by its caller"), "not sent: the load stopped"),
+        (NotWritten("withdrawn by its caller", 2), "not sent again: the load stopped"),
+        (Unknown("withdrawn by its caller"), "not sent again: the load stopped"),
+    ],
+)
+def test_what_the_load_took_back_names_no_caller(outcome: Outcome, words: str) -> None:
+    """
+    Whether it was sent before is kept, and so is whether it was applied.
+    """
+    entry = outcome_entry(7, left_out(outcome))
+
+    assert (entry["outcome"], entry["applied"]) == (outcome.kind, outcome.applied)
+    assert [error["message"] for error in entry["errors"]] == [words]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 from time import monotonic
 from typing import Any
@@ -29,6 +30,7 @@ def test_a_signal_drains(load: Any, number: signal.Signals) -> None:
     code, out, err = load.end(process)
 
     assert (code, "Interrupted" in out, "Traceback" in err) == (130, True, False)
+    assert re.search(r"stopping: [\d,]+ lines under way are waited for; Ctrl-C again aborts\n", err)
     assert 0 < len(load.rows()) < 8_000
     assert set(load.applied().values()) == {"yes"}
     load.assert_agreement()
@@ -112,7 +114,9 @@ def test_killed_after_the_work(load: Any) -> None:
 
     # Refused as duplicates of themselves. That must not read as "not applied".
     code, out, _ = load.run("--resume", "--resend-unknown", "--unique", "n")
-    assert (code, "400  rejected" in out, "Perhaps written" in out) == (1, True, True)
+    assert (code, "400  rejected" in out, "Perhaps written" in out) == (1, True, False)
+    assert "an earlier attempt may have been applied: lines " in out
+    assert "--resend-unknown" not in out
     refused = [entry for entry in load.outcomes().values() if entry["outcome"] == "rejected"]
     assert {(entry["applied"], entry["errors"][0]["code"]) for entry in refused} == {("maybe", "DUPLICATE_VALUE")}
     load.assert_agreement()

@@ -169,7 +169,8 @@ def test_formats_and_delimiters(load: Any) -> None:
 )
 def test_wrong_arguments_are_a_sentence(load: Any, arguments: list[str], words: str) -> None:
     """
-    Exit code 2, the reason on stderr, no traceback, and neither a results file nor a record left behind.
+    Exit code 2, the reason on stderr and no bar before it, no traceback, and neither a results file nor a record left
+    behind.
     """
     load.write_input(3)
 
@@ -177,6 +178,7 @@ def test_wrong_arguments_are_a_sentence(load: Any, arguments: list[str], words: 
 
     assert (code, out) == (2, "")
     assert words in err.replace("\n", " ")
+    assert "records/s" not in err
     assert "Traceback" not in err
     assert not load.results.exists()
     assert load.rows() == []
@@ -192,6 +194,27 @@ def test_a_wrong_input_is_a_sentence(load: Any) -> None:
             "load", str(load.folder / name), "--object", "things", "--to", f"sqlite:{load.database}"
         )
         assert (code, words in err) == (2, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "csv"]])
+def test_stdin_is_not_supported(load: Any, more: list[str]) -> None:
+    """
+    The reason is a sentence, before any question of its format.
+    """
+    code, out, err = load.main("load", "-", "--object", "things", "--to", f"sqlite:{load.database}", *more)
+
+    assert (code, out, "stdin is not supported" in err, "only from a file" in err) == (2, "", True, True)
+
+
+def test_one_record_is_one_record(load: Any) -> None:
+    """
+    The summary counts in English.
+    """
+    load.write_input(1)
+
+    code, out, _ = load.run()
+
+    assert (code, "1 record in " in out) == (0, True)
 
 
 def test_results_are_never_overwritten(load: Any) -> None:
@@ -220,7 +243,7 @@ def test_a_changed_input_is_not_resumed(load: Any) -> None:
 
     code, _, err = load.run("--resume")
 
-    assert (code, "belongs to another load: sha256 was" in err) == (2, True)
+    assert (code, "in.csv has changed since this load began (" in err, "sha256" in err) == (2, True, False)
     assert len(load.rows()) == 150
 
 

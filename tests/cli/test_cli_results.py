@@ -136,7 +136,8 @@ def test_places_where_no_file_can_be(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"object": "leads"}, "object was 'contacts' and is now 'leads'"),
-        ({"sha256": "6d"}, "sha256 was '5c' and is now '6d'"),
+        ({"sha256": "6d"}, r"a\.csv has changed since this load began \(the results file is .*--results"),
+        ({"sha256": "6d", "file": "/b.csv"}, r"b\.csv is not the file that this load began with, /a\.csv \("),
         ({"delimiter": ";"}, "delimiter was None and is now ';'"),
     ],
 )

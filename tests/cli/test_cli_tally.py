@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from batcher.cli import _tally
-from batcher.cli._entries import outcome_entry
+from batcher.cli._entries import LEFT_OUT, outcome_entry
 from batcher.cli._errors import ExitCode
-from batcher.cli._tally import Tally
-from batcher.outcomes import Accepted, NotWritten, Outcome, Rejected, Unknown, Written
+from batcher.cli._tally import Tally, counted
+from batcher.outcomes import Accepted, ErrorDetail, NotWritten, Outcome, Rejected, Unknown, Written
 
 
 def tally_of(*outcomes: Outcome, **figures: Any) -> Tally:
@@ -53,7 +53,7 @@ def test_doubtful_lines_are_listed() -> None:
     tally = tally_of(Unknown("lost"), Unknown("lost"), skipped_unresolved=3, skipped_written=10)
     text = text_of(tally, [4, 90, 91])
 
-    assert "Perhaps written: line 2-4, 90-91. Look" in text
+    assert "Perhaps written: lines 2-4, 90-91. Look" in text
     assert "10  written by an earlier run" in text
     assert "--resume --resend-unknown" in text
     assert tally.exit_code() is ExitCode.RECORDS_FAILED
@@ -68,12 +68,22 @@ def test_lines_left_alone_are_a_failure_too() -> None:
 
 def test_a_refused_second_attempt_is_doubtful() -> None:
     """
-    What an earlier attempt may have written is listed, although the later one was refused.
+    What an earlier attempt may have written is listed, although the later one was refused: apart from the lines that
+    are merely unknown, and without the advice to send it again.
     """
     tally = Tally()
-    tally.count(outcome_entry(5, Rejected("taken"), tried_before=True))
+    tally.count(outcome_entry(5, Rejected(ErrorDetail("taken", "DUPLICATE_VALUE")), tried_before=True))
 
-    assert "Perhaps written: line 5." in text_of(tally)
+    assert "an earlier attempt may have been applied: line 5." in text_of(tally)
+    assert "--resend-unknown" not in text_of(tally)
+    assert tally.exit_code() is ExitCode.RECORDS_FAILED
+
+    tally.count(outcome_entry(6, Unknown("lost"), tried_before=True))
+    tally.count(outcome_entry(7, NotWritten("down"), tried_before=True))
+    tally.count(outcome_entry(8, Rejected(ErrorDetail("no key", "HTTP_401")), tried_before=True))
+
+    assert "an earlier attempt may have been applied: line 5." in text_of(tally)
+    assert "Perhaps written: lines 6-8. Look" in text_of(tally)
 
 
 def test_a_long_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +93,7 @@ def test_a_long_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tally, "_KEPT", 50)
     tally = tally_of(*[Unknown("lost"), Written("1")] * 40, *[Unknown("lost")] * 20)
 
-    assert "line 2, 4, 6, " in text_of(tally)
+    assert "lines 2, 4, 6, " in text_of(tally)
     assert ", 40 and 40 more." in text_of(tally)
 
 
@@ -95,3 +105,22 @@ def test_an_interrupted_load_says_so() -> None:
 
     assert tally.exit_code() is ExitCode.INTERRUPTED
     assert "--resume goes on" in text_of(tally)
+
+
+def test_lines_that_the_load_took_back_are_counted_apart() -> None:
+    """
+    Nothing refused them, and nobody else withdrew them.
+    """
+    tally = tally_of(NotWritten("down"), NotWritten(LEFT_OUT), NotWritten(LEFT_OUT), gave_up=True)
+    lines = text_of(tally).splitlines()
+
+    assert (lines[1].split(), lines[2].split()) == (["1", "not", "written"], ["line", "2:", "down"])
+    assert lines[3].strip() == "2  not sent: the load stopped"
+    assert (tally.failed, tally.exit_code()) == (3, ExitCode.GAVE_UP)
+
+
+def test_one_is_singular() -> None:
+    """
+    Sentences count in English.
+    """
+    assert [counted(number, "record") for number in (0, 1, 2_000)] == ["0 records", "1 record", "2,000 records"]
