@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """A wrong argument, or an environment that does not allow it; the same code as argparse."""
     GAVE_UP = 3
-    """The destination wrote nothing any more, for no record's fault, and the rest was not sent."""
+    """The destination wrote nothing any more, for no record's fault."""
     INTERRUPTED = 130
     """Stopped by a signal. 128 + SIGINT, as shells report it."""
 

@@ -76,7 +76,7 @@ def test_a_wrong_key_ends_the_load_early(server: Any, load: Any, to_server: Any,
 
     code, out, err = to_server("--api-key-file", str(wrong))
 
-    assert (code, "the API key is not known" in out, "Stopped: " in out) == (3, True, True)
+    assert (code, "the service does not accept the API key" in out, "Stopped: " in out) == (3, True, True)
     assert sum(map(len, load.marks())) < 3_000
     assert set(load.applied().values()) == {"no"}
     assert "swordfish" not in out + err + load.results.read_text()

@@ -198,6 +198,15 @@ def test_a_group_is_refused() -> None:
     assert fates(group_answered(["a", Rejected("bad")])[1]) == [Written(data="a"), Rejected("bad")]
 
 
+def test_a_group_that_is_not_written_is_not_rolled_back() -> None:
+    """
+    No member is at fault, so each of them is told why nothing was written, and the group does not go again.
+    """
+    engine, batch = group_answered([NotWritten("HTTP 401", 1)] * 2)
+    assert fates(batch) == [NotWritten("HTTP 401", 1)] * 2
+    assert send(engine, 90.0) == []
+
+
 def test_a_group_is_retried_whole() -> None:
     """
     One member asks for a retry, the others say that nothing was kept: the group goes again, whole, once

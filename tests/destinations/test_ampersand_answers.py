@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from batcher.destinations._http import Answer
-from batcher.outcomes import Accepted, ErrorDetail, Refused, Rejected, Retry, Unknown, Written
+from batcher.outcomes import Accepted, ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.ampersand_helpers import (
     BAD,
     KEY,
@@ -344,10 +344,25 @@ def test_a_refusal_by_the_service_gives_its_words(status: int, body: Any, errors
     assert list(caught.value.errors) == errors
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 410, 301, 307, 308])
+WRONG_KEY = NotWritten(
+    "HTTP 401: the service does not accept the API key: give an api_key that is valid for the project", attempts=1
+)
+WRONG_PROXY = NotWritten("HTTP 407: a proxy does not accept the credentials of the client: check its proxy", attempts=1)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(401, WRONG_KEY), (407, WRONG_PROXY)])
+@pytest.mark.parametrize("all_or_none", [False, True])
+def test_wrong_credentials_are_no_records_fault(status: int, expected: NotWritten, all_or_none: bool) -> None:
+    """
+    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
+    """
+    assert read(answer(status, {"detail": "the key s3cret"}), [A, B], all_or_none=all_or_none) == [expected] * 2
+
+
+@pytest.mark.parametrize("status", [402, 403, 404, 405, 410, 301, 307, 308])
 def test_a_refusal_that_each_record_would_meet(status: int) -> None:
     """
-    A wrong key, name or address costs one call, not a search for a culprit.
+    A missing right, a wrong name or address costs one call, not a search for a culprit.
     """
     verdicts = read(answer(status, {"detail": "no"}), [A, B])
 
@@ -423,7 +438,7 @@ def test_a_refusal_that_broke_off_is_a_refusal() -> None:
     """
     (verdict,) = read(Answer(401, flaw="the answer broke off (ReadError)"), [A])
 
-    assert verdict == Rejected(ErrorDetail("the API gave no reason", "HTTP_401"))
+    assert verdict == WRONG_KEY
 
 
 def test_answers_and_items_show_no_payload() -> None:

@@ -43,10 +43,10 @@ def test_p07_statuses_that_pass(status: int, headers: Any, after: Any, pause_lan
     assert str(retry) == f"HTTP {status}"
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 405, 407, 415])
+@pytest.mark.parametrize("status", [402, 403, 405, 415])
 def test_what_each_record_would_meet_is_not_searched_for(status: int) -> None:
     """
-    A wrong key is nobody's fault: all are rejected in one call; of a group it is the call that is refused.
+    A missing right costs one call: all are rejected; of a group it is the call that is refused.
     """
     reply = answer(status, {"message": "no"})
     errors = (ErrorDetail("no", f"HTTP_{status}"),)
@@ -54,6 +54,23 @@ def test_what_each_record_would_meet_is_not_searched_for(status: int) -> None:
     assert read(reply) == [Rejected(errors)] * 2
     refused = refusal(read, reply, call=call_of(1, 2, all_or_none=True))
     assert isinstance(refused, Refused) and refused.errors == errors
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "HTTP 401: the service does not accept the credentials: check the headers, and auth= of the client"),
+        (407, "HTTP 407: a proxy does not accept the credentials of the client: check its proxy"),
+    ],
+)
+@pytest.mark.parametrize("all_or_none", [False, True])
+def test_wrong_credentials_are_no_records_fault(status: int, words: str, all_or_none: bool) -> None:
+    """
+    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
+    """
+    verdicts = read(answer(status, {"message": "the key s3cret"}), call=call_of(1, 2, all_or_none=all_or_none))
+
+    assert verdicts == [NotWritten(words, attempts=1)] * 2
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 410, 413, 422, 431, 499])

@@ -93,10 +93,27 @@ def test_a_group_is_not_blamed_by_trace_ids_that_it_did_not_send() -> None:
     assert caught.value.named == {}
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 410, 301, 307, 308])
+WRONG_TOKEN = NotWritten(
+    "HTTP 401: the service does not accept the access token: give a token that is valid for the account", attempts=1
+)
+WRONG_PROXY = NotWritten("HTTP 407: a proxy does not accept the credentials of the client: check its proxy", attempts=1)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(401, WRONG_TOKEN), (407, WRONG_PROXY)])
+@pytest.mark.parametrize("all_or_none", [False, True])
+def test_wrong_credentials_are_no_records_fault(status: int, expected: NotWritten, all_or_none: bool) -> None:
+    """
+    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
+    """
+    reply = answer(status, {"message": "the token s3cret", "category": "INVALID_AUTHENTICATION"})
+
+    assert read(reply, [A, B], all_or_none=all_or_none) == [expected] * 2
+
+
+@pytest.mark.parametrize("status", [402, 403, 404, 405, 410, 301, 307, 308])
 def test_a_refusal_that_each_record_would_meet(status: int) -> None:
     """
-    A wrong token, scope or name costs one call, not a search for a culprit. A group is refused as one.
+    A wrong scope or name costs one call, not a search for a culprit. A group is refused as one.
     """
     reply = answer(status, {"message": "no", "category": "MISSING_SCOPES"})
     (verdict, _) = verdicts = read(reply, [A, B])
@@ -196,7 +213,7 @@ def test_a_refusal_that_broke_off_is_a_refusal() -> None:
     """
     flaw = "the answer broke off (ReadError)"
 
-    assert read(Answer(401, flaw=flaw), [A]) == [Rejected(ErrorDetail("HubSpot gave no reason", "HTTP_401"))]
+    assert read(Answer(401, flaw=flaw), [A]) == [WRONG_TOKEN]
     with pytest.raises(Retry, match="HTTP 429"):
         read(Answer(429, flaw=flaw), [A])
     with pytest.raises(Refused):

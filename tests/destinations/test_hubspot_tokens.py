@@ -10,7 +10,7 @@ import pytest
 from batcher.destinations._http import Answer, Secret
 from batcher.destinations._hubspot_tokens import Grant, token_of
 from batcher.destinations.hubspot import HubSpot
-from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Written
+from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry, Written
 from batcher.testing import virtual_time
 from tests.api import gather
 from tests.destinations.hubspot_helpers import FAR, GRANT, NOW, answer, create, done, good, hubspot, update
@@ -191,7 +191,7 @@ async def test_a_token_that_is_refused_is_replaced_once() -> None:
 
 async def test_a_refusal_that_a_new_token_does_not_cure() -> None:
     """
-    Each call is sent twice and no more; the record is rejected in the words of HubSpot.
+    Each call is sent twice and no more; then the record is not written, nor is a group, and it is not their fault.
     """
     service = Service()
     service.refuse = True
@@ -199,8 +199,14 @@ async def test_a_refusal_that_a_new_token_does_not_cure() -> None:
         verdict = await sent(db)
         group = await sent(db, group=True)
 
-    assert verdict == Rejected(ErrorDetail("m", "EXPIRED_AUTHENTICATION"))
-    assert isinstance(group, Refused)
+    assert (
+        verdict
+        == group
+        == NotWritten(
+            "HTTP 401: the service does not accept the access token: give a token that is valid for the account",
+            attempts=1,
+        )
+    )
     assert service.writes == ["Bearer t1", "Bearer t2", "Bearer t2", "Bearer t3"]
 
 
@@ -213,25 +219,32 @@ async def test_a_token_of_a_private_app_is_not_tried_twice() -> None:
     async with hubspot(client=service.client) as db:
         verdict = await sent(db)
 
-    assert isinstance(verdict, Rejected)
+    assert isinstance(verdict, NotWritten)
     assert len(service.writes) == 1
     assert not service.forms
 
 
 async def test_p07_without_a_token_nothing_is_sent() -> None:
     """
-    A broken issuer is tried again and has applied nothing; a revoked grant rejects the records, or the group.
+    A broken issuer is tried again and has applied nothing; a revoked grant leaves records and groups not written.
     """
     service = Service()
     service.tokens = [(503, {}), (400, REVOKED), (400, REVOKED), (200, {"access_token": "t9", "refresh_token": "r2"})]
     async with service.destination() as db:
         verdicts = [await sent(db), await sent(db), await sent(db, group=True), await sent(db)]
 
-    retry, rejected, group, last = verdicts
+    retry, record, group, last = verdicts
     assert isinstance(retry, Retry)
     assert retry.applied == "no"
-    assert rejected == Rejected(ErrorDetail("missing or invalid refresh token", "BAD_REFRESH_TOKEN"))
-    assert isinstance(group, Refused)
+    assert (
+        record
+        == group
+        == NotWritten(
+            "no access token: the issuer refused (BAD_REFRESH_TOKEN): check client_id and client_secret, "
+            "and install the app in the account again for a new refresh_token",
+            attempts=1,
+        )
+    )
     assert last == Written("1", good("1"))
     assert service.writes == ["Bearer t9", "Bearer t1"]
     assert service.forms[-1]["refresh_token"] == ["r2"]

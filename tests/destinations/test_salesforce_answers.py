@@ -6,7 +6,7 @@ import pytest
 
 from batcher.destinations._http import Answer
 from batcher.destinations._salesforce_answers import ApiUsage, session_expired, usage_of
-from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Written
+from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.salesforce_helpers import (
     HIDDEN,
     LOCKED,
@@ -239,7 +239,26 @@ def test_p04_a_refusal_of_the_call_starts_the_search_for_its_culprit(
         assert (list(caught.value.errors), caught.value.named) == (errors, {})
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 405, 410, 415])
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, fault("INVALID_SESSION_ID", "session s3cret"), "HTTP 401: the service does not accept the access token"),
+        (401, b"", "HTTP 401: the service does not accept the access token"),
+        (403, fault("INVALID_SESSION_ID"), "HTTP 403: the service does not accept the access token"),
+        (407, b"", "HTTP 407: a proxy does not accept the credentials of the client: check its proxy"),
+    ],
+)
+@pytest.mark.parametrize("all_or_none", [False, True])
+def test_wrong_credentials_are_no_records_fault(status: int, body: Any, words: str, all_or_none: bool) -> None:
+    """
+    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
+    """
+    way_out = "" if status == 407 else ": give one that has not ended, of a user who may use the API"
+
+    assert read(answer(status, body), [A, B], all_or_none) == [NotWritten(words + way_out, attempts=1)] * 2
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 410, 415])
 def test_a_refusal_that_each_record_would_meet(status: int) -> None:
     """
     No right, a wrong name, a retired version: one call and no search for a culprit. A group is refused as one.

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from batcher.destinations._http import Secret
-from batcher.destinations._tokens import Token, TokenSource
+from batcher.destinations._tokens import NO_ACCESS_TOKEN, Token, TokenSource, without_token
 from batcher.errors import BatcherNotOpen
-from batcher.outcomes import Refused, Retry
+from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry
 from batcher.testing import virtual_time
 from tests.api import gather
 
@@ -154,6 +154,22 @@ async def test_a_failed_refresh_fails_those_who_waited_and_nobody_else() -> None
     assert len(set(map(id, failures))) == 3
     assert failures[0].errors[0].message == "BAD_REFRESH_TOKEN"
     assert await shown(source) == "t2"
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        ([ErrorDetail("app s3cret", "invalid_grant")], "the issuer refused (invalid_grant)"),
+        ([ErrorDetail("s3cret", "a"), ErrorDetail("s3cret", "a")], "the issuer refused (a)"),
+        ([ErrorDetail("s3cret")], "the issuer refused (no code given)"),
+        ([ErrorDetail("the answer has none", NO_ACCESS_TOKEN)], "the answer has none"),
+    ],
+)
+def test_a_token_that_will_not_come_is_no_records_fault(errors: Any, words: str) -> None:
+    """
+    The issuer's codes and the way out are told; its messages, which may quote what was sent, are not.
+    """
+    assert without_token(Refused(errors), "ask") == NotWritten(f"no access token: {words}: ask", attempts=1)
 
 
 async def test_a_misuse_is_told_as_it_is() -> None:
