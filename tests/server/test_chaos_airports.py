@@ -76,6 +76,7 @@ def ampersand(url: str) -> Ampersand:
     return Ampersand("p", "i", api_key=KEY, group_ref="g", provider="salesforce", base_url=url)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)  # the other loop has chaos enough
 async def test_p02_p03_the_airports_there_and_back(tmp_path: Path, anyio_backend: Any) -> None:
     """28,000 records one by one, in full calls: each arrives as it was, under the id that its caller was told."""
     airports = list(airportsdata.load("ICAO").values())
