@@ -19,7 +19,8 @@ from batcher.errors import InvalidGroup
 from batcher.outcomes import Accepted, Refused, Rejected, Retry, RolledBack, Unknown, Written
 from batcher.policies import Limits, RetryPolicy
 from tests.core.building import record
-from tests.core.model import KEYS, LIMITS, Model, max_bytes, max_records, rules_of
+from tests.core.model import Model
+from tests.core.model_limits import KEYS, LIMITS, max_bytes, max_records, rules_of
 
 SOAK = int(os.environ.get("BATCHER_SOAK", "0"))
 
