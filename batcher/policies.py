@@ -165,8 +165,9 @@ class RetryPolicy:
     """Upper end of the first backoff, in seconds."""
     backoff_cap: float = attrs.field(default=20.0, converter=_backoff_cap)
     """Upper end of every backoff, in seconds. 20 as in the standard mode of the AWS SDKs."""
-    on_unknown: Literal["raise", "retry"] = attrs.field(default="raise")
-    """A record that may have been applied: tell the caller, or send it again and risk a duplicate.
+    on_unknown: Literal["raise", "retry", "verify"] = attrs.field(default="raise")
+    """A record that may have been applied: tell the caller, send it again and risk a duplicate, or ask the destination
+    whether it is there and send it again only if not. Where a destination cannot tell, "verify" is "raise".
 
     Where a destination knows that a second time does no harm, as with updates, upserts and deletes, it is sent again.
     """
@@ -182,8 +183,8 @@ class RetryPolicy:
 
     @on_unknown.validator
     def _check_on_unknown(self, _: object, value: str) -> None:
-        if value not in ("raise", "retry"):
-            raise ValueError(f"on_unknown must be 'raise' or 'retry', not {value!r}")
+        if value not in ("raise", "retry", "verify"):
+            raise ValueError(f"on_unknown must be 'raise', 'retry' or 'verify', not {value!r}")
 
 
 def _to_quotas(value: Iterable[Quota]) -> tuple[Quota, ...]:
@@ -249,3 +250,6 @@ class LaneRules:
     """Whether a write that may have been applied can be sent again without harm, as an update can and a create cannot.
     It is, then, whatever ``RetryPolicy(on_unknown=...)`` says. Later writes of the record wait for its outcome, but not
     for the call whose answer was lost: if the provider carries that out late, it undoes them."""
+    verifiable: bool = False
+    """Whether the destination can be asked, by its ``verify()``, which of these writes were applied. It is, then, under
+    ``RetryPolicy(on_unknown="verify")``."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import attrs
 
-from batcher.outcomes import Verdict
+from batcher.outcomes import Outcome, Verdict
 from batcher.policies import LaneRules
 from batcher.writes import Write
 
@@ -62,3 +62,17 @@ class Destination(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close it again; no call is out any more."""
+
+
+class Verifier(Protocol):
+    """What a destination also has if some of its lanes are ``LaneRules(verifiable=True)``."""
+
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Find out which of *items* were applied by a call whose answer was lost. One call, which changes nothing.
+
+        :returns: one outcome per item, in the order of *items*: ``Written`` if the destination holds it as it was
+            sent, ``NotWritten`` if it is not there and may be sent again without the risk of a duplicate, even if the
+            lost call is carried out late; ``Unknown`` if that cannot be told
+        :raises Retry: nothing was learned; ask again later
+        :raises Exception: the same
+        """
