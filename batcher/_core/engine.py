@@ -16,6 +16,7 @@ from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
 from batcher._core.pacing import Meter, note
+from batcher._core.retries import asks
 from batcher._core.settling import Settling
 from batcher._core.states import State
 from batcher.errors import InvalidGroup, InvalidRecord
@@ -285,10 +286,14 @@ class Engine:
     def _bring_back(self, backoff: Backoff, now: float) -> None:
         del self.house.backoffs[backoff]
         units = [unit for unit in backoff.units if unit.state is State.BACKING_OFF]
-        backoff.lane.put_back([unit for unit in units if isinstance(unit, Entry)])
+        singles = [unit for unit in units if isinstance(unit, Entry)]
+        backoff.lane.put_back([entry for entry in singles if not entry.extras.asks])
         for unit in reversed(units):
             if isinstance(unit, Group):
-                backoff.lane.append_bundle(Bundle(unit.members, unit.due_at, group=unit), first=True)
+                bundle = Bundle(unit.members, unit.due_at, group=unit, asks=unit.members[0].extras.asks)
+                backoff.lane.append_bundle(bundle, first=True)
+        if in_doubt := [entry for entry in singles if entry.extras.asks]:
+            backoff.lane.append_bundle(Bundle(in_doubt, now, asks=True), first=True)
         self.house.attend(backoff.lane, now)
 
     def _let_in(self, now: float) -> None:
@@ -334,7 +339,7 @@ class Engine:
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
         still out. Records that will be sent again wait for that, too, or they would be out twice.
         """
-        again = self._retry.sends_again(idempotent=batch.lane.idempotent)
+        again = self._retry.sends_again(idempotent=batch.lane.idempotent) or asks(self._retry, batch.lane)
         if batch not in self.house.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
