@@ -37,7 +37,7 @@ from batcher.outcomes import (
     Unknown,
     Written,
 )
-from batcher.policies import AutoBatchPolicy, Limits, Quota, RetryPolicy
+from batcher.policies import AutoBatchPolicy, BreakerPolicy, Limits, Quota, RetryPolicy
 from batcher.writer import Writer
 from batcher.writes import Association, Write, WriteType
 
@@ -49,6 +49,7 @@ __all__ = [
     "BatcherClosed",
     "BatcherError",
     "BatcherNotOpen",
+    "BreakerPolicy",
     "ErrorDetail",
     "Event",
     "EventKind",

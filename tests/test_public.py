@@ -19,6 +19,7 @@ NAMES = [
     "BatcherClosed",
     "BatcherError",
     "BatcherNotOpen",
+    "BreakerPolicy",
     "ErrorDetail",
     "Event",
     "EventKind",

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import IntEnum
+from math import inf
 from typing import Any
 
+from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
 from batcher._core.pacing import Meter, note
-from batcher._core.retries import asks
+from batcher._core.retries import asks, may_ask, may_try_again
 from batcher._core.settling import Settling
 from batcher._core.states import State
 from batcher.errors import InvalidGroup, InvalidRecord
@@ -25,6 +27,10 @@ from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
 BUFFERED = State.BUFFERED  # a lookup less for every record
+
+
+PROBE = 1  # records of a batch that finds out whether a breaker may be closed
+_AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
 
 
 class Verb(IntEnum):
@@ -67,14 +73,13 @@ class Engine:
         *,
         atomic: bool = False,
     ) -> None:
-        self.house = house = House(auto_batch, limits, rules_of)
+        self.house = house = House(auto_batch, retry, limits, rules_of)
         self._limits = limits
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
         self._leaving = Leaving(house)
         self._lanes = house.lanes
         self._admission = house.admission
-        self._max_lane_pending = limits.lane_records
 
     # In
 
@@ -92,7 +97,7 @@ class Engine:
         if (
             entry.extras is not NO_EXTRAS
             or admission.pending >= admission.free_until
-            or lane.pending >= self._max_lane_pending
+            or lane.pending >= lane.careful_from
         ):
             return self._submit_with_care(entry, lane, now)
         # House.accept() and Lane.append() for a fresh record without size, identity and deadline, unrolled.
@@ -166,15 +171,21 @@ class Engine:
             self._press(unit.lane, now)
             return Verb.WAIT
         admission.hold(unit.lane, count, unit.size)
-        self.house.accept(unit, now)
+        self._accept(unit, now)
         return Verb.DISPATCH if self._has_work() else Verb.CLOCK
+
+    def _accept(self, unit: Unit, now: float) -> None:
+        self.house.accept(unit, now)
+        if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
+            self._leaving.withdraw(unit, now, why)
+            self._collect(now)  # who waited for it
 
     def _has_work(self) -> bool:
         """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
         house = self.house
         if house.settled or house.admitted:
             return True
-        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < self._limits.max_in_flight
+        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < house.allowance.limit
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""
@@ -220,18 +231,19 @@ class Engine:
     def poll(self, now: float) -> Plan:
         """Return all that is to be done now."""
         house = self.house
-        self._collect(now)
-        if self._admission.queues:
-            self._let_in(now)
+        self._bring_in(now)
         batches: list[Batch] = []
-        while len(house.in_flight) < self._limits.max_in_flight:
+        while len(house.in_flight) < house.allowance.limit:
             lane = house.pacing.release(now, house.closes_at)
             if lane is None:
                 if not house.ring:
                     break
                 lane, _ = house.ring.popitem(last=False)
-            if house.closing and lane.paused_until > house.closes_at:
-                self._leaving.give_up(lane, now, "its lane is paused")
+            if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
+                self._leaving.give_up(lane, now, why)
+                self._bring_in(now)  # who waited for a place, or for one of these
+            elif house.closing and lane.paused_until > house.closes_at:
+                self._leaving.give_up(lane, now, "its lane is paused beyond the shutdown timeout")
             elif lane.in_flight >= lane.allowance.limit:
                 house.filling[lane] = None  # the end of a call brings it back
             elif self._may_send(lane, now) and self._keeps_quotas(lane, now):
@@ -254,17 +266,26 @@ class Engine:
         held_until = self.house.pacing.hold(lane, now)
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
-            self._leaving.give_up(lane, now, "its quota is used up")
+            self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
         return held_until is None
 
     def _cut(self, lane: Lane, now: float) -> Batch:
-        batch = lane.cut(now, self.house.closing)
+        house = self.house
+        batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane) else inf)
         batch.dispatched_at = now
         note(lane, len(batch.entries), now)
+        if batch.reason not in _AGAIN:
+            house.budget.note_call(now)
+        house.in_flight[batch] = None
         lane.in_flight += 1
-        batch.changes = lane.allowance.note_sent(lane.in_flight)
-        self.house.in_flight[batch] = None
+        batch.changes = lane.allowance.note_sent(lane.in_flight), house.allowance.note_sent(len(house.in_flight))
         return batch
+
+    def _bring_in(self, now: float) -> None:
+        """Bring in everything whose time has come, and everybody for whom there is a place."""
+        self._collect(now)
+        if self._admission.queues:
+            self._let_in(now)
 
     def _collect(self, now: float) -> None:
         """Bring in everything whose time has come."""
@@ -284,8 +305,12 @@ class Engine:
                 self._leaving.withdraw(item, now, "its deadline passed")
 
     def _bring_back(self, backoff: Backoff, now: float) -> None:
-        del self.house.backoffs[backoff]
+        house = self.house
         units = [unit for unit in backoff.units if unit.state is State.BACKING_OFF]
+        if units and not house.budget.spend(now):
+            self._postpone(backoff, units, now)
+            return
+        del house.backoffs[backoff]
         singles = [unit for unit in units if isinstance(unit, Entry)]
         backoff.lane.put_back([entry for entry in singles if not entry.extras.asks])
         for unit in reversed(units):
@@ -294,13 +319,23 @@ class Engine:
                 backoff.lane.append_bundle(bundle, first=True)
         if in_doubt := [entry for entry in singles if entry.extras.asks]:
             backoff.lane.append_bundle(Bundle(in_doubt, now, asks=True), first=True)
-        self.house.attend(backoff.lane, now)
+        house.attend(backoff.lane, now)
+
+    def _postpone(self, backoff: Backoff, units: Sequence[Unit], now: float) -> None:
+        """Have *units* wait for the retry budget, or give up on those that cannot."""
+        house, at = self.house, self.house.budget.next_at(now)
+        for unit in units:
+            may = may_ask if unit.members[0].extras.asks else may_try_again
+            if not may(self._retry, unit, at, house.closes_at):
+                self._leaving.withdraw(unit, now, "the retry budget is used up")
+        backoff.at = at
+        house.deadlines.schedule(backoff, at)
 
     def _let_in(self, now: float) -> None:
         house, admission = self.house, self._admission
         while (unit := admission.next_admitted()) is not None:
             house.under_pressure = house.under_pressure and admission.house_is_full
-            house.accept(unit, now)
+            self._accept(unit, now)
             house.admitted.append(unit)
         self._press_all(now)
 
@@ -317,11 +352,11 @@ class Engine:
             return  # aborted meanwhile; its records have their outcome
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
-        self.house.part_late(batch, now)
-        congested = True  # a call that was given up on
+        house.part_late(batch, now)
+        sign = Sign(congested=True, failure="TimeoutError")  # a call that was given up on
         try:
             if batch.entries:
-                congested = self._settling.settle(batch, answer, now, jitter)
+                sign = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
@@ -329,9 +364,23 @@ class Engine:
                     house.settle(unit, [Unknown(error)] * len(unit.members), now)
             raise
         finally:
-            batch.lane.allowance.note_answer(batch.changes, congested=congested)
+            self._learn(batch, sign, now)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
+
+    def _learn(self, batch: Batch, sign: Sign, now: float) -> None:
+        """Take from a call what it says of the destination."""
+        house, lane = self.house, batch.lane
+        of_lane, of_all = batch.changes
+        slow = sign is GOOD and not batch.asks and lane.service.note(len(batch.sent), now - batch.dispatched_at)
+        lane.allowance.note_answer(of_lane, congested=sign.congested, slow=slow)
+        house.allowance.note_answer(lane, of_all, congested=sign.congested)
+        refused = house.breakers.note(lane, sign, now)
+        house.be_careful(lane)
+        if refused is not None:
+            self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
+            if refused.everybody:
+                house.allowance.begin_anew()
 
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
         """Settle the records of a call that takes too long, and return whether that is allowed.

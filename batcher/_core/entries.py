@@ -224,7 +224,7 @@ class Batch:
         self.reason = reason
         self.bundle = bundle
         self.dispatched_at = 0.0
-        self.changes = 0  # of the allowance of its lane, before it left
+        self.changes = (0, 0)  # of the allowances of its lane and of all, before it left
 
     @property
     def group(self) -> Group | None:

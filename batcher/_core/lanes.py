@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from batcher._core.concurrency import Allowance
+from batcher._core.concurrency import Allowance, ServiceTime
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
 from batcher._core.states import State, advance
@@ -20,6 +20,7 @@ from batcher.events import FlushReason
 from batcher.policies import LaneRules
 
 if TYPE_CHECKING:
+    from batcher._core.breakers import Breaker
     from batcher._core.pacing import Meter
 
 
@@ -34,6 +35,8 @@ class Lane:
         "_hastened",
         "all_or_none",
         "allowance",
+        "breaker",
+        "careful_from",
         "dead",
         "held_by",
         "idempotent",
@@ -48,6 +51,7 @@ class Lane:
         "pending",
         "pending_bytes",
         "queue",
+        "service",
         "size",
         "turn",
         "verifiable",
@@ -70,6 +74,9 @@ class Lane:
         self.max_bytes = min(max_bytes, rules.max_bytes)
         self.max_delay = max_delay
         self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
+        self.service = ServiceTime()
+        self.breaker: Breaker | None = None  # if its last call has failed
+        self.careful_from = inf  # pending records: a newcomer must look closer then
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0
         self.parked = 0  # records of it that wait outside, behind an identity
@@ -180,19 +187,23 @@ class Lane:
         while self._bundles and not any(entry.state is State.BUFFERED for entry in self._bundles[0].entries):
             self._bundles.popleft()
 
-    def cut(self, now: float, closing: bool) -> Batch:
-        """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered."""
+    def cut(self, now: float, closing: bool, most: float = inf) -> Batch:
+        """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered.
+
+        :param most: single records that it may carry, below what the lane allows anyway
+        """
         if self._bundle_is_next(now):
             self._bundle_was_last = True
             return self._cut_bundle()
         self._bundle_was_last = False
         reason = self._reason(now, closing)
-        if not self.dead and len(self.queue) <= self.max_records and self.size <= self.max_bytes:
+        most = min(most, self.max_records)
+        if not self.dead and len(self.queue) <= most and self.size <= self.max_bytes:
             entries, size = list(self.queue), self.size
             self.queue.clear()
             self._forced = 0
         else:
-            entries, size = self._take()
+            entries, size = self._take(most)
         self.size -= size
         if self._hastened:
             for entry in entries:
@@ -210,10 +221,10 @@ class Lane:
             return len(self._bundles[0].entries)
         return int(min(self.count, self.max_records))
 
-    def _take(self) -> tuple[list[Entry], int]:
+    def _take(self, most: float) -> tuple[list[Entry], int]:
         queue, size = self.queue, 0
         entries: list[Entry] = []
-        while queue and len(entries) < self.max_records:
+        while queue and len(entries) < most:
             entry = queue[0]
             if entry.state is State.BUFFERED:
                 if entries and size + entry.size > self.max_bytes:

@@ -49,9 +49,20 @@ class Leaving:
         self._house.forget_if_idle(unit.lane, now)
 
     def give_up(self, lane: Lane, now: float, why: str) -> None:
-        """Settle what is held longer than the batcher will live."""
+        """Settle what is buffered in *lane*."""
         for unit in dict.fromkeys(map(unit_of, lane.entries())):
-            self.withdraw(unit, now, f"{why} beyond the shutdown timeout")
+            self.withdraw(unit, now, why)
+
+    def refuse(self, lanes: Iterable[Lane], why: str, now: float) -> None:
+        """Settle what waits in *lanes*, for a call or for another try, because a breaker has opened."""
+        refused = dict.fromkeys(lanes)  # in order: the same steps have the same end
+        for backoff in [each for each in self._house.backoffs if each.lane in refused]:
+            for unit in backoff.units:
+                if unit.state is State.BACKING_OFF:
+                    self.withdraw(unit, now, why)
+        for lane in refused:
+            lane.allowance.begin_anew()
+            self.give_up(lane, now, why)
 
     def close(self, now: float, until: float) -> None:
         """Close the gate and make everything due. What cannot be sent by *until* is settled now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import Backoff, Batch, Budget, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane
@@ -22,6 +23,7 @@ from batcher._core.verdicts import (
     read,
     refused_group,
     settled_group,
+    sign_of,
     verified,
 )
 from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, RolledBack, Unknown
@@ -36,11 +38,8 @@ class Settling:
         self._policy = policy
         self._atomic = atomic
 
-    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> bool:
-        """Apply what a call returned, or the exception that it raised; return whether there is a sign of congestion.
-
-        Whoever asks to be sent something again, or does not answer at all, has too much to do.
-        """
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+        """Apply what a call returned, or the exception that it raised; return what it says of the destination."""
         if batch.asks:
             return self._verified(batch, answer, now, jitter)
         if isinstance(answer, BaseException):
@@ -49,14 +48,15 @@ class Settling:
         if isinstance(verdicts, Unknown):
             count_attempt(batch.entries)
             self._settle(batch.entries, [verdicts] * len(batch.entries), now, jitter)
-        elif plain(verdicts):
+            return Sign(failure=verdicts.cause)
+        if plain(verdicts):
             self._house.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
-            return False
-        elif batch.group is not None:
+            return GOOD
+        if batch.group is not None:
             self._answered_group(batch.group, verdicts, now, jitter)
         else:
             self._answered(batch, verdicts, now, jitter)
-        return not isinstance(verdicts, Unknown) and any(isinstance(verdict, Retry) for verdict in verdicts)
+        return sign_of(verdicts)
 
     def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float) -> None:
         """Settle entries of one lane, or ask the destination about those in doubt, where it can tell."""
@@ -86,7 +86,7 @@ class Settling:
         self._again(list(doubts), list(doubts.values()), now, jitter)
         return [entry for entry, _ in clear], [fate for _, fate in clear]
 
-    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> bool:
+    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> Sign:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
             if self._atomic and isinstance(error, Exception) and not is_timeout(error):
@@ -99,7 +99,7 @@ class Settling:
             self._settle(batch.entries, refused_group(batch.group, error), now, jitter)
         else:
             self._isolate(batch, error, now, jitter)
-        return isinstance(error, Retry)
+        return Sign(congested=True, failure=error.cause) if isinstance(error, Retry) else GOOD
 
     def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
         count_attempt(batch.entries)
@@ -160,7 +160,7 @@ class Settling:
             return may_ask(policy, unit, at, closes_at)
         return not doubtful and may_try_again(policy, unit, at, closes_at)
 
-    def _verified(self, batch: Batch, answer: Any, now: float, jitter: float) -> bool:
+    def _verified(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
         """Apply what the destination says it holds: settle that, send again what is absent, or ask once more."""
         told = dict(zip(batch.entries, verified(answer, len(batch.entries)), strict=True))
         absent: list[Unit] = []
@@ -176,7 +176,7 @@ class Settling:
                 self._settle_as_told(unit.members, fates, now)
         self._send_absent(batch.lane, absent, now)
         self._again(list(ask_again), list(ask_again.values()), now, jitter)
-        return bool(ask_again)
+        return sign_of(list(told.values()))
 
     def _send_absent(self, lane: Lane, units: Sequence[Unit], now: float) -> None:
         """Send again what the destination does not hold; what it has refused since stays refused."""

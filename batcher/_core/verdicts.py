@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import Group
 from batcher._core.retries import given_up
 from batcher.errors import RecordError, error_for
@@ -75,6 +76,26 @@ def doubted(fate: Any) -> Any:
     if isinstance(fate, Outcome) and fate.applied == "no":
         return Unknown(error_for(fate))
     return fate
+
+
+# Types of verdicts that may not be about the record; what they mean, only read() knows.
+_SAYS_NOTHING = (BaseException, Unknown, NotWritten, type)
+
+
+def sign_of(verdicts: Sequence[Any]) -> Sign:
+    """Return what an answer says of the destination.
+
+    Whoever asks to be sent something again has too much to do. Whoever has looked at one record, if only to refuse it,
+    is well; who has written none for no record's fault is not, and will not be.
+    """
+    if not any(issubclass(kind, _SAYS_NOTHING) for kind in set(map(type, verdicts))):
+        return GOOD  # the usual case, without a look at each
+    told = [read(verdict) for verdict in verdicts]
+    congested = any(isinstance(fate, Retry) for fate in told)
+    causes = [fate.cause for fate in told if isinstance(fate, (Retry, Unknown, NotWritten))]
+    if len(causes) < len(told):
+        return Sign(congested) if congested else GOOD
+    return Sign(congested, causes[-1], for_good=all(isinstance(fate, NotWritten) for fate in told))
 
 
 def is_doubtful(fate: Any, *, maybe: bool) -> bool:

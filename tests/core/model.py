@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from math import inf
 from typing import Any
 
+from batcher._core.budgets import WINDOW
 from batcher._core.engine import Engine, Plan, Verb
 from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
 from batcher._core.house import unit_of
@@ -362,7 +363,9 @@ class Model:
         if self.armed_at > self.now:  # else the timer is late
             for entry in pending:
                 if entry.state is State.BACKING_OFF:
-                    assert self.now < self.not_before[entry] >= self.armed_at
+                    # What the retry budget has no room for looks again when it may have.
+                    assert self.now < max(self.not_before[entry], self.armed_at)
+                    assert self.armed_at <= max(self.not_before[entry], self.now + WINDOW)
                 if entry.state is not State.IN_FLIGHT:
                     assert self.now < entry.extras.expires_at >= self.armed_at
             for lane in engine.house.lanes.values():
@@ -370,7 +373,7 @@ class Model:
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)
-        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] >= lane.allowance.limit:
+        if len(self.in_flight) >= self.engine.house.allowance.limit or calls[lane.key] >= lane.allowance.limit:
             return
         buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
         if self.paused_until.get(lane.key, -inf) > self.now:

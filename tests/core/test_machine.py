@@ -17,12 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from batcher._core.entries import Entry
 from batcher.errors import InvalidGroup
 from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
-from batcher.policies import Limits, RetryPolicy
+from batcher.policies import BreakerPolicy, Limits, RetryPolicy
 from tests.core.building import record
 from tests.core.model import Model
 from tests.core.model_limits import KEYS, LIMITS, max_bytes, max_records, rules_of
 
 SOAK = int(os.environ.get("BATCHER_SOAK", "0"))
+
+BREAKER = BreakerPolicy(failures=2, patience=2, cooldown=3, cooldown_cap=9)
 
 keys = st.sampled_from(KEYS)
 identities = st.sampled_from([None, None, None, "ada", "bob"])
@@ -68,8 +70,19 @@ class EngineMachine(RuleBasedStateMachine):
         atomic=st.booleans(),
         isolation_calls=st.sampled_from([1, 3, 50]),
         max_attempts=st.sampled_from([inf, 2]),
+        budget_floor=st.sampled_from([10, 10, 0.2]),
+        breaker=st.sampled_from([None, None, BREAKER]),
     )
-    def open(self, limits: Limits, on_unknown: Any, atomic: bool, isolation_calls: int, max_attempts: float) -> None:
+    def open(
+        self,
+        limits: Limits,
+        on_unknown: Any,
+        atomic: bool,
+        isolation_calls: int,
+        max_attempts: float,
+        budget_floor: float,
+        breaker: BreakerPolicy | None,
+    ) -> None:
         retry = RetryPolicy(
             deadline=60,
             max_attempts=max_attempts,
@@ -77,6 +90,8 @@ class EngineMachine(RuleBasedStateMachine):
             backoff_cap=4,
             on_unknown=on_unknown,
             isolation_calls=isolation_calls,
+            budget_floor=budget_floor,
+            breaker=breaker,
         )
         self.model = Model(retry, limits, atomic)
 

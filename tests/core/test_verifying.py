@@ -40,7 +40,7 @@ def lost(count: int = 3, first: Any = LOST, **retry: Any) -> tuple[Engine, Batch
     ],
 )
 def test_every_kind_of_lost_answer_is_asked_about(first):
-    """Raised, returned, miscounted or garbage: no create is sent again before the destination has said what it holds."""
+    """Raised, returned, miscounted or garbage: nothing is sent again before the destination has said what it holds."""
     _, batch, question = lost(first=first)
 
     assert question.asks and question.reason is FlushReason.VERIFY
