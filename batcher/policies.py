@@ -214,7 +214,7 @@ class RetryPolicy:
     isolation_calls: int = _count(50)
     """Extra calls one refused batch may cost while the culprits are looked for.
 
-    One culprit among 100 costs at most 14 calls by halving, three cost about 40.
+    One culprit among 100 costs 10 calls on average and at most 13, five cost about 37, ten about 62.
     """
     budget: float = attrs.field(default=0.2, validator=_not_negative)
     """Calls made only to try again, for each other call of the last ten seconds, in all lanes together. Who finds the

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Budget, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
@@ -91,7 +91,7 @@ class Engine:
         try:
             lane = self._lanes[key]
         except KeyError:
-            lane = self.house.open_lane(key)
+            lane = self.house.open_lane(key, now)
         entry.lane = lane
         admission = self._admission
         if (
@@ -120,10 +120,10 @@ class Engine:
         return NOTHING
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
-        if entry.size > lane.max_bytes:
+        if entry.size > lane.hard_max_bytes:
             self.house.forget_if_idle(lane, now)
             raise InvalidRecord(
-                f"the record is too large: {entry.size} bytes exceed the {lane.max_bytes} that one call may carry"
+                f"the record is too large: {entry.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
             )
         return self._admit(entry, now)
 
@@ -132,7 +132,7 @@ class Engine:
 
         :raises InvalidGroup: it breaks a rule; nothing of it was accepted
         """
-        lane = self._lanes.get(key) or self.house.open_lane(key)
+        lane = self._lanes.get(key) or self.house.open_lane(key, now)
         group = Group(members)
         group.lane = lane
         if problem := self._group_problem(group):
@@ -312,13 +312,15 @@ class Engine:
             return
         del house.backoffs[backoff]
         singles = [unit for unit in units if isinstance(unit, Entry)]
-        backoff.lane.put_back([entry for entry in singles if not entry.extras.asks])
+        backoff.lane.put_back([entry for entry in singles if not entry.extras.asks and entry.extras.budget is None])
         for unit in reversed(units):
             if isinstance(unit, Group):
                 bundle = Bundle(unit.members, unit.due_at, group=unit, asks=unit.members[0].extras.asks)
                 backoff.lane.append_bundle(bundle, first=True)
         if in_doubt := [entry for entry in singles if entry.extras.asks]:
             backoff.lane.append_bundle(Bundle(in_doubt, now, asks=True), first=True)
+        for budget, suspects in _by_budget(singles).items():
+            backoff.lane.append_bundle(Bundle(suspects, now, budget=budget), first=True)
         house.attend(backoff.lane, now)
 
     def _postpone(self, backoff: Backoff, units: Sequence[Unit], now: float) -> None:
@@ -353,10 +355,9 @@ class Engine:
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
         house.part_late(batch, now)
-        sign = Sign(congested=True, failure="TimeoutError")  # a call that was given up on
+        sign = Sign(congested=True)
         try:
-            if batch.entries:
-                sign = self._settling.settle(batch, answer, now, jitter)
+            sign = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
@@ -430,3 +431,12 @@ class Engine:
     def abort(self, now: float, cause: str, unsent: Iterable[Batch] = ()) -> None:
         """Settle everything at once and send nothing more. Calls out are unknown, but for those in *unsent*."""
         self._leaving.abort(now, cause, unsent)
+
+
+def _by_budget(entries: Iterable[Entry]) -> dict[Budget, list[Entry]]:
+    """Return those among whom a culprit is looked for: they share no call with others."""
+    suspects: dict[Budget, list[Entry]] = {}
+    for entry in entries:
+        if entry.extras.budget is not None and not entry.extras.asks:
+            suspects.setdefault(entry.extras.budget, []).append(entry)
+    return suspects

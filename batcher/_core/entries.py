@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from batcher._core.states import State
 from batcher.events import FlushReason
-from batcher.outcomes import Outcome, Written
+from batcher.outcomes import ErrorDetail, Outcome, Written
 
 if TYPE_CHECKING:
     from batcher._core.lanes import Lane
@@ -30,6 +30,7 @@ class Extras:
     __slots__ = (
         "asks",
         "attempts",
+        "budget",
         "bundled",
         "delay",
         "expires_at",
@@ -51,6 +52,7 @@ class Extras:
         self.expires_at = expires_at
         self.group: Group | None = None
         self.bundled = False  # buffered in a bundle, not in the queue of its lane
+        self.budget: Budget | None = None  # of the search for a culprit among whom it is
         self.force: FlushReason | None = None  # why it is due the moment it enters its lane
         self.attempts = 0  # calls that carried it, the present one included
         self.retries = 0  # those of them that asked for another try
@@ -163,10 +165,11 @@ Unit: TypeAlias = Entry | Group
 class Budget:
     """Calls left to the search for the culprits of one refused batch, shared by all its parts."""
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "errors")
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, calls: int, errors: Sequence[ErrorDetail]) -> None:
         self.calls = calls
+        self.errors = errors  # why the batch was refused, for those of whom nobody knows more in the end
 
     def spend(self, calls: int) -> bool:
         """Take that many calls, or none and return False."""
@@ -179,7 +182,7 @@ class Budget:
 class Bundle:
     """Entries that travel in a call of their own: a group, what is left of a refused batch, or what is asked about."""
 
-    __slots__ = ("asks", "budget", "due_at", "entries", "group")
+    __slots__ = ("asks", "budget", "due_at", "entries", "group", "sibling")
 
     def __init__(
         self,
@@ -187,6 +190,7 @@ class Bundle:
         due_at: float,
         group: Group | None = None,
         budget: Budget | None = None,
+        sibling: Bundle | None = None,
         *,
         asks: bool = False,
     ) -> None:
@@ -194,6 +198,7 @@ class Bundle:
         self.due_at = due_at
         self.group = group
         self.budget = budget
+        self.sibling = sibling  # the other half of a refused batch: it waits for what becomes of this one
         self.asks = asks
 
 

@@ -19,6 +19,7 @@ from batcher._core.deadlines import Deadlines
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.identities import Identities
 from batcher._core.lanes import Lane
+from batcher._core.memory import Memory
 from batcher._core.pacing import Pacing
 from batcher._core.states import State, advance, check
 from batcher.events import FlushReason
@@ -52,6 +53,7 @@ class House:
         self.pacing = Pacing(limits.quotas, self.deadlines)
         self.allowance = SharedAllowance(limits.max_in_flight)
         self.breakers = Breakers(retry.breaker, retry.patience)
+        self.memory = Memory()
         self.budget = RetryBudget(retry.budget, retry.budget_floor)
         self.closing = False
         self.closes_at = inf
@@ -62,12 +64,13 @@ class House:
 
     # Lanes
 
-    def open_lane(self, key: Hashable) -> Lane:
+    def open_lane(self, key: Hashable, now: float) -> Lane:
         """Make the lane of *key*."""
         policy = self._auto_batch
         rules = self._rules_of(key)
         lane = Lane(key, rules, policy.max_records, policy.max_bytes, policy.window, self._limits.max_lane_in_flight)
         self.breakers.attach(lane)
+        self.memory.apply(lane, now)
         self.be_careful(lane)
         self.keep(lane)
         return lane
@@ -179,6 +182,10 @@ class House:
             self.attend(lane, now)  # it waits for no company, so not for the next poll either
             return
         parked = unit.state is State.PARKED
+        if self.memory.suspects(unit, now):
+            lane.append_bundle(Bundle((unit,), now))
+            self.attend(lane, now)
+            return
         lane.append(unit)
         if parked:  # it may be due before the record that opened this batch
             lane.hasten(unit, unit.due_at)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import Backoff, Batch, Budget, Bundle, Entry, Group, Unit
+from batcher._core.entries import Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
+from batcher._core.isolating import Isolating
 from batcher._core.lanes import Lane
 from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at
 from batcher._core.states import State, advance
@@ -18,7 +19,6 @@ from batcher._core.verdicts import (
     is_timeout,
     kept_nothing,
     listed,
-    named_among,
     plain,
     read,
     refused_group,
@@ -37,9 +37,19 @@ class Settling:
         self._house = house
         self._policy = policy
         self._atomic = atomic
+        self._isolating = Isolating(house, policy, self._settle)
 
     def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
         """Apply what a call returned, or the exception that it raised; return what it says of the destination."""
+        try:
+            return self._settled(batch, answer, now, jitter)
+        finally:
+            if batch.bundle is not None:
+                self._isolating.go_on(batch, now, jitter)
+
+    def _settled(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+        if not batch.entries:
+            return Sign(congested=True, failure=TimeoutError())  # a call that was given up on
         if batch.asks:
             return self._verified(batch, answer, now, jitter)
         if isinstance(answer, BaseException):
@@ -98,7 +108,7 @@ class Settling:
         elif batch.group is not None:
             self._settle(batch.entries, refused_group(batch.group, error), now, jitter)
         else:
-            self._isolate(batch, error, now, jitter)
+            self._isolating.isolate(batch, error, now, jitter)
         return Sign(congested=True, failure=error.cause) if isinstance(error, Retry) else GOOD
 
     def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
@@ -195,29 +205,6 @@ class Settling:
             else:
                 singles.append(unit)
         lane.put_back(singles)
-
-    def _isolate(self, batch: Batch, refused: Refused, now: float, jitter: float) -> None:
-        """Settle the culprits that the answer names and send the rest again; or look for them by halving."""
-        entries = batch.entries
-        named = named_among(refused, len(entries))
-        self._settle([entries[index] for index in named], [Rejected(errors) for errors in named.values()], now, jitter)
-        rest = [entry for index, entry in enumerate(entries) if index not in named]
-        if not rest:
-            return
-        if len(entries) == 1:
-            self._settle(rest, [Rejected(refused.errors)], now, jitter)
-            return
-        budget = batch.bundle.budget if batch.bundle is not None else None
-        budget = budget or Budget(self._policy.isolation_calls)
-        middle = len(rest) // 2
-        parts = [rest] if named else [rest[:middle], rest[middle:]]
-        if not budget.spend(len(parts)):
-            self._settle(rest, [Rejected(refused.errors, isolated=False)] * len(rest), now, jitter)
-            return
-        for part in parts:
-            batch.lane.append_bundle(Bundle(part, now, budget=budget))
-            for entry in part:
-                self._house.watch_expiry(entry)
 
 
 def count_attempt(entries: Sequence[Entry]) -> None:

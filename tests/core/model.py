@@ -375,7 +375,9 @@ class Model:
         calls = Counter(batch.lane.key for batch in self.in_flight)
         if len(self.in_flight) >= self.engine.house.allowance.limit or calls[lane.key] >= lane.allowance.limit:
             return
-        buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
+        shelved = {entry for bundle in lane.shelved for entry in bundle.entries}
+        buffered = [entry for entry in lane.entries() if entry not in shelved]
+        assert not lane.shelved or buffered or calls[lane.key], "nobody comes back for the other half"
         if self.paused_until.get(lane.key, -inf) > self.now:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
             return
