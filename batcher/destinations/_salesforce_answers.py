@@ -98,21 +98,30 @@ def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now
         return [Unknown(f"HTTP {status}: {contradiction}")] * count
 
 
-def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: float) -> list[Verdict]:
-    status, words = answer.status, f"HTTP {answer.status}"
-    after = retry_after(answer.headers.get("retry-after", ""), now)
+def check_passing(status: int, body: Any, after: float | None) -> None:
+    """Return if trying again is no use.
+
+    :param after: seconds, as the answer asks for
+    :raises Retry: it may be
+    """
+    words = f"HTTP {status}"
     if status >= 500:
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
+    later = passing(details_of(body)) if status >= 400 else None
+    if later is not None:
+        raise Retry(f"{words}: {later}", after, later.pause_lane)
+    if status in (_TOO_MANY, _NO_WAY):
+        raise Retry(words, after, pause_lane=status == _TOO_MANY)
+
+
+def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: float) -> list[Verdict]:
+    status, words = answer.status, f"HTTP {answer.status}"
+    check_passing(status, body, retry_after(answer.headers.get("retry-after", ""), now))
     if status in _MOVED:
         return [Rejected(ErrorDetail("the API has moved: check instance_url", words))] * count
     if status < 400:
         return [Unknown(words)] * count
     errors = details_of(body) or (ErrorDetail(NO_REASON.message, f"HTTP_{status}"),)
-    later = passing(errors)
-    if later is not None:
-        raise Retry(f"{words}: {later}", after, later.pause_lane)
-    if status in (_TOO_MANY, _NO_WAY):
-        raise Retry(words, after, pause_lane=status == _TOO_MANY)
     if status in UNAUTHORIZED or session_expired(answer):
         return [unauthorized(status, "access token", _WAY_OUT)] * count
     if status in _SAME_FOR_EACH and not all_or_none:
