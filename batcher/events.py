@@ -32,6 +32,8 @@ class FlushReason(str, Enum):
     """It carries records that were asked to come again."""
     ISOLATION = "isolation"
     """It is part of a refused batch whose culprit is looked for."""
+    VERIFY = "verify"
+    """It asks what became of records whose answer was lost."""
     CLOSING = "closing"
     """The batcher is closing."""
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import IntEnum
-from math import inf
 from typing import Any
 
-from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
+from batcher._core.leaving import Leaving
 from batcher._core.pacing import Meter, note
-from batcher._core.retries import not_sent
+from batcher._core.retries import asks
 from batcher._core.settling import Settling
-from batcher._core.states import State, advance
+from batcher._core.states import State
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown
@@ -71,6 +71,7 @@ class Engine:
         self._limits = limits
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
+        self._leaving = Leaving(house)
         self._lanes = house.lanes
         self._admission = house.admission
         self._max_lane_pending = limits.lane_records
@@ -230,7 +231,7 @@ class Engine:
                     break
                 lane, _ = house.ring.popitem(last=False)
             if house.closing and lane.paused_until > house.closes_at:
-                self._give_up(lane, now, "its lane is paused")
+                self._leaving.give_up(lane, now, "its lane is paused")
             elif lane.in_flight >= lane.allowance.limit:
                 house.filling[lane] = None  # the end of a call brings it back
             elif self._may_send(lane, now) and self._keeps_quotas(lane, now):
@@ -253,7 +254,7 @@ class Engine:
         held_until = self.house.pacing.hold(lane, now)
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
-            self._give_up(lane, now, "its quota is used up")
+            self._leaving.give_up(lane, now, "its quota is used up")
         return held_until is None
 
     def _cut(self, lane: Lane, now: float) -> Batch:
@@ -280,15 +281,19 @@ class Engine:
                 house.pacing.look_at(item, now)
             else:
                 assert isinstance(item, (Entry, Group))
-                self.withdraw(item, now, "its deadline passed")
+                self._leaving.withdraw(item, now, "its deadline passed")
 
     def _bring_back(self, backoff: Backoff, now: float) -> None:
         del self.house.backoffs[backoff]
         units = [unit for unit in backoff.units if unit.state is State.BACKING_OFF]
-        backoff.lane.put_back([unit for unit in units if isinstance(unit, Entry)])
+        singles = [unit for unit in units if isinstance(unit, Entry)]
+        backoff.lane.put_back([entry for entry in singles if not entry.extras.asks])
         for unit in reversed(units):
             if isinstance(unit, Group):
-                backoff.lane.append_bundle(Bundle(unit.members, unit.due_at, group=unit), first=True)
+                bundle = Bundle(unit.members, unit.due_at, group=unit, asks=unit.members[0].extras.asks)
+                backoff.lane.append_bundle(bundle, first=True)
+        if in_doubt := [entry for entry in singles if entry.extras.asks]:
+            backoff.lane.append_bundle(Bundle(in_doubt, now, asks=True), first=True)
         self.house.attend(backoff.lane, now)
 
     def _let_in(self, now: float) -> None:
@@ -298,11 +303,6 @@ class Engine:
             house.accept(unit, now)
             house.admitted.append(unit)
         self._press_all(now)
-
-    def _give_up(self, lane: Lane, now: float, why: str) -> None:
-        """Settle what is held longer than the batcher will live."""
-        for unit in dict.fromkeys(map(unit_of, lane.entries())):
-            self.withdraw(unit, now, f"{why} beyond the shutdown timeout")
 
     # Back
 
@@ -317,7 +317,7 @@ class Engine:
             return  # aborted meanwhile; its records have their outcome
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
-        self._part_late(batch, now)
+        self.house.part_late(batch, now)
         congested = True  # a call that was given up on
         try:
             if batch.entries:
@@ -339,7 +339,7 @@ class Engine:
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
         still out. Records that will be sent again wait for that, too, or they would be out twice.
         """
-        again = self._retry.sends_again(idempotent=batch.lane.idempotent)
+        again = self._retry.sends_again(idempotent=batch.lane.idempotent) or asks(self._retry, batch.lane)
         if batch not in self.house.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
@@ -347,38 +347,9 @@ class Engine:
         batch.entries = ()
         return True
 
-    def _part_late(self, batch: Batch, now: float) -> None:
-        for unit in batch.parting:
-            self.house.part(unit, now)
-        batch.parting = ()
-
     def withdraw(self, unit: Unit, now: float, cause: str = "withdrawn by its caller") -> bool:
         """Take back what no call carries; return False if one does, or if it is settled."""
-        state, lane = unit.state, unit.lane
-        if state is State.SETTLED or state is State.IN_FLIGHT:
-            return False
-        fates = [not_sent(member, cause) for member in unit.members]
-        if state is State.WAITING:
-            self._turn_away(unit, fates, now)
-            return True
-        if state is State.PARKED:
-            lane.parked -= len(unit.members)
-        self.house.settle(unit, fates, now)
-        if state is State.BUFFERED:
-            for member in unit.members:
-                lane.withdraw(member)
-            self.house.attend(lane, now)  # the next one may have less patience than the one that opened the batch
-        return True
-
-    def _turn_away(self, unit: Unit, fates: Iterable[Any], now: float) -> None:
-        self._admission.remove(unit)
-        self.house.under_pressure = self.house.under_pressure and self._admission.house_is_full
-        self.house.deadlines.drop(unit)
-        for member, fate in zip(unit.members, fates, strict=True):
-            member.verdict = fate
-        advance(unit.members, State.SETTLED)
-        self.house.settled.extend(unit.members)
-        self.house.forget_if_idle(unit.lane, now)
+        return self._leaving.withdraw(unit, now, cause)
 
     # All at once
 
@@ -405,39 +376,8 @@ class Engine:
 
     def close(self, now: float, until: float) -> None:
         """Close the gate and make everything due. What cannot be sent by *until* is settled now."""
-        house = self.house
-        self._close_gate(now, until)
-        for backoff in list(house.backoffs):
-            if backoff.at > until:
-                for unit in backoff.units:
-                    if unit.state is State.BACKING_OFF:
-                        self.withdraw(unit, now, "the batcher closed before its next try")
-        for lane in list(house.pacing.held()):  # some may have to wait for longer than there is time now
-            house.pacing.unhold(lane)
-        for lane in list(self._lanes.values()):
-            house.attend(lane, now)
-
-    def _close_gate(self, now: float, until: float) -> None:
-        self.house.closing, self.house.closes_at = True, until
-        for unit in list(self._admission.waiters()):
-            self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
+        self._leaving.close(now, until)
 
     def abort(self, now: float, cause: str, unsent: Iterable[Batch] = ()) -> None:
         """Settle everything at once and send nothing more. Calls out are unknown, but for those in *unsent*."""
-        self._close_gate(now, -inf)
-        house = self.house
-        not_begun = set(unsent)
-        batches = list(house.in_flight)
-        house.in_flight.clear()
-        for batch in batches:
-            batch.lane.in_flight = 0
-            self._part_late(batch, now)
-            for unit in dict.fromkeys(map(unit_of, batch.entries)):
-                began = batch not in not_begun
-                fates = [Unknown(cause) if began else not_sent(member, cause) for member in unit.members]
-                house.settle(unit, fates, now)
-            house.forget_if_idle(batch.lane, now)
-        while units := list(house.pending_units()):  # settling one lets in what waited for it
-            for unit in units:
-                self.withdraw(unit, now, cause)
-        house.ring.clear()
+        self._leaving.abort(now, cause, unsent)

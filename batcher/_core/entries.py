@@ -27,7 +27,20 @@ NOT_ACCEPTED: Final = NotAccepted()
 class Extras:
     """What most records do not have. Never changed while shared: see :meth:`Entry.own_extras`."""
 
-    __slots__ = ("attempts", "bundled", "delay", "expires_at", "force", "group", "identity", "maybe", "retries", "size")
+    __slots__ = (
+        "asks",
+        "attempts",
+        "bundled",
+        "delay",
+        "expires_at",
+        "force",
+        "group",
+        "identity",
+        "maybe",
+        "refusal",
+        "retries",
+        "size",
+    )
 
     def __init__(
         self, identity: Hashable | None = None, size: int = 0, delay: float | None = None, expires_at: float = inf
@@ -42,6 +55,8 @@ class Extras:
         self.attempts = 0  # calls that carried it, the present one included
         self.retries = 0  # those of them that asked for another try
         self.maybe = False  # an earlier attempt may have been applied
+        self.asks = False  # the next call asks whether it was, and writes nothing
+        self.refusal: Outcome | None = None  # of a later attempt; stands if the destination does not hold it
 
 
 NO_EXTRAS: Final = Extras()
@@ -162,17 +177,24 @@ class Budget:
 
 
 class Bundle:
-    """Entries that travel in a call of their own: a group, or what is left of a refused batch."""
+    """Entries that travel in a call of their own: a group, what is left of a refused batch, or what is asked about."""
 
-    __slots__ = ("budget", "due_at", "entries", "group")
+    __slots__ = ("asks", "budget", "due_at", "entries", "group")
 
     def __init__(
-        self, entries: Sequence[Entry], due_at: float, group: Group | None = None, budget: Budget | None = None
+        self,
+        entries: Sequence[Entry],
+        due_at: float,
+        group: Group | None = None,
+        budget: Budget | None = None,
+        *,
+        asks: bool = False,
     ) -> None:
         self.entries = entries
         self.due_at = due_at
         self.group = group
         self.budget = budget
+        self.asks = asks
 
 
 class Backoff:
@@ -208,6 +230,11 @@ class Batch:
     def group(self) -> Group | None:
         """The group that this batch carries, if it is one."""
         return None if self.bundle is None else self.bundle.group
+
+    @property
+    def asks(self) -> bool:
+        """Whether the call asks what became of these records, and writes nothing."""
+        return self.bundle is not None and self.bundle.asks
 
     @property
     def records(self) -> list[Any]:

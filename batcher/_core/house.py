@@ -218,6 +218,12 @@ class House:
         for freed in self.identities.leave(unit):
             self.enter(freed, now)
 
+    def part_late(self, batch: Batch, now: float) -> None:
+        """Part the units of a call that was given up on, once it has ended."""
+        for unit in batch.parting:
+            self.part(unit, now)
+        batch.parting = ()
+
     def pending_units(self) -> Iterator[Unit]:
         """Yield every accepted and unsettled unit once, those in flight first."""
         seen: dict[Unit, None] = {}

@@ -50,6 +50,7 @@ class Lane:
         "queue",
         "size",
         "turn",
+        "verifiable",
     )
 
     def __init__(
@@ -64,6 +65,7 @@ class Lane:
         self.key = key
         self.all_or_none = rules.all_or_none
         self.idempotent = rules.idempotent
+        self.verifiable = rules.verifiable
         self.max_records = min(max_records, rules.max_records)
         self.max_bytes = min(max_bytes, rules.max_bytes)
         self.max_delay = max_delay
@@ -231,6 +233,8 @@ class Lane:
         for entry in entries:
             entry.extras.bundled = False
         reason = FlushReason.GROUP if bundle.group else FlushReason.ISOLATION
+        if bundle.asks:
+            reason = FlushReason.VERIFY
         return Batch(self, entries, sum(entry.size for entry in entries), reason, bundle)
 
     def _reason(self, now: float, closing: bool) -> FlushReason:

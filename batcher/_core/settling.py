@@ -7,11 +7,13 @@ from typing import Any
 
 from batcher._core.entries import Backoff, Batch, Budget, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
-from batcher._core.retries import given_up, may_try_again, retry_at
+from batcher._core.lanes import Lane
+from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at
 from batcher._core.states import State, advance
 from batcher._core.verdicts import (
     detail_of,
     doubted,
+    is_doubtful,
     is_timeout,
     kept_nothing,
     listed,
@@ -20,8 +22,9 @@ from batcher._core.verdicts import (
     read,
     refused_group,
     settled_group,
+    verified,
 )
-from batcher.outcomes import Refused, Rejected, Retry, RolledBack, Unknown
+from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, RolledBack, Unknown
 from batcher.policies import RetryPolicy
 
 
@@ -38,11 +41,14 @@ class Settling:
 
         Whoever asks to be sent something again, or does not answer at all, has too much to do.
         """
+        if batch.asks:
+            return self._verified(batch, answer, now, jitter)
         if isinstance(answer, BaseException):
             return self._failed(batch, answer, now, jitter)
         verdicts = listed(answer, len(batch.entries))
         if isinstance(verdicts, Unknown):
-            self._settle(batch.entries, [verdicts] * len(batch.entries), now)
+            count_attempt(batch.entries)
+            self._settle(batch.entries, [verdicts] * len(batch.entries), now, jitter)
         elif plain(verdicts):
             self._house.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
             return False
@@ -52,11 +58,33 @@ class Settling:
             self._answered(batch, verdicts, now, jitter)
         return not isinstance(verdicts, Unknown) and any(isinstance(verdict, Retry) for verdict in verdicts)
 
-    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
+    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float) -> None:
+        """Settle entries of one lane, or ask the destination about those in doubt, where it can tell."""
+        if entries and asks(self._policy, entries[0].lane):
+            entries, fates = self._ask_about_doubts(entries, fates, now, jitter)
+        fates = [doubted(fate) if entry.extras.maybe else fate for entry, fate in zip(entries, fates, strict=True)]
+        self._settle_as_told(entries, fates, now)
+
+    def _settle_as_told(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
         if entries:
-            size = sum(entry.size for entry in entries)
-            fates = [doubted(fate) if entry.extras.maybe else fate for entry, fate in zip(entries, fates, strict=True)]
-            self._house.settle_all(entries[0].lane, entries, fates, size, now)
+            self._house.settle_all(entries[0].lane, entries, fates, sum(entry.size for entry in entries), now)
+
+    def _ask_about_doubts(
+        self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float
+    ) -> tuple[list[Entry], list[Any]]:
+        """Send a question about those in doubt, and return the others. A group is in doubt as a whole."""
+        doubts: dict[Unit, Retry] = {}
+        for entry, fate in zip(entries, fates, strict=True):
+            if is_doubtful(fate, maybe=entry.extras.maybe):
+                doubts[unit_of(entry)] = Retry(doubted(fate).cause, applied="maybe")
+        clear: list[tuple[Entry, Any]] = []
+        for entry, fate in zip(entries, fates, strict=True):
+            if unit_of(entry) not in doubts:
+                clear.append((entry, fate))
+            elif isinstance(fate, Outcome) and fate.applied == "no":
+                entry.extras.refusal = fate
+        self._again(list(doubts), list(doubts.values()), now, jitter)
+        return [entry for entry, _ in clear], [fate for _, fate in clear]
 
     def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> bool:
         count_attempt(batch.entries)
@@ -68,9 +96,9 @@ class Settling:
         if isinstance(error, Retry):
             self._again(list(dict.fromkeys(map(unit_of, batch.entries))), [error], now, jitter)
         elif batch.group is not None:
-            self._settle(batch.entries, refused_group(batch.group, error), now)
+            self._settle(batch.entries, refused_group(batch.group, error), now, jitter)
         else:
-            self._isolate(batch, error, now)
+            self._isolate(batch, error, now, jitter)
         return isinstance(error, Retry)
 
     def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
@@ -84,7 +112,7 @@ class Settling:
             else:
                 settled.append(entry)
                 fates.append(fate)
-        self._settle(settled, fates, now)
+        self._settle(settled, fates, now, jitter)
         self._again(again, retries, now, jitter)
 
     def _answered_group(self, group: Group, verdicts: Sequence[Any], now: float, jitter: float) -> None:
@@ -97,7 +125,7 @@ class Settling:
             pause = any(retry.pause_lane for retry in retries)
             self._again([group], [Retry(longest.cause, longest.after, pause)], now, jitter)
         else:
-            self._settle(group.members, settled_group(group, fates), now)
+            self._settle(group.members, settled_group(group, fates), now, jitter)
 
     def _again(self, units: Sequence[Unit], retries: Sequence[Retry], now: float, jitter: float) -> None:
         """Send *units* again later, each for its own reason or all for the one given; or give up on them."""
@@ -108,9 +136,8 @@ class Settling:
             at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
             if retry.pause_lane:
                 house.pause(unit.lane, at)
-            too_doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
-            if too_doubtful or not may_try_again(policy, unit, at, house.closes_at):
-                self._settle(unit.members, [given_up(member, retry) for member in unit.members], now)
+            if not self._goes_again(unit, retry, at):
+                self._settle_as_told(unit.members, [given_up(member, retry) for member in unit.members], now)
                 continue
             for member in unit.members:
                 member.extras.retries += 1
@@ -122,23 +149,70 @@ class Settling:
             house.backoffs[backoff] = None
             house.deadlines.schedule(backoff, at)
 
-    def _isolate(self, batch: Batch, refused: Refused, now: float) -> None:
+    def _goes_again(self, unit: Unit, retry: Retry, at: float) -> bool:
+        """Return whether a call at *at* carries *unit* again, or asks about it."""
+        policy, closes_at = self._policy, self._house.closes_at
+        doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+        if doubtful and asks(policy, unit.lane):
+            for member in unit.members:
+                member.extras.asks = True
+        if unit.members[0].extras.asks:
+            return may_ask(policy, unit, at, closes_at)
+        return not doubtful and may_try_again(policy, unit, at, closes_at)
+
+    def _verified(self, batch: Batch, answer: Any, now: float, jitter: float) -> bool:
+        """Apply what the destination says it holds: settle that, send again what is absent, or ask once more."""
+        told = dict(zip(batch.entries, verified(answer, len(batch.entries)), strict=True))
+        absent: list[Unit] = []
+        ask_again: dict[Unit, Retry] = {}
+        for unit in dict.fromkeys(map(unit_of, batch.entries)):
+            fates = [told[member] for member in unit.members]
+            retry = next((fate for fate in fates if isinstance(fate, Retry)), None)
+            if retry is not None:
+                ask_again[unit] = Retry(retry.cause, retry.after, retry.pause_lane, applied="maybe")
+            elif all(isinstance(fate, NotWritten) for fate in fates):
+                absent.append(unit)
+            else:
+                self._settle_as_told(unit.members, fates, now)
+        self._send_absent(batch.lane, absent, now)
+        self._again(list(ask_again), list(ask_again.values()), now, jitter)
+        return bool(ask_again)
+
+    def _send_absent(self, lane: Lane, units: Sequence[Unit], now: float) -> None:
+        """Send again what the destination does not hold; what it has refused since stays refused."""
+        house, singles = self._house, []
+        for unit in units:
+            refusals = [member.extras.refusal for member in unit.members]
+            for member in unit.members:
+                member.extras.asks, member.extras.refusal = False, None
+            if None not in refusals:
+                self._settle_as_told(unit.members, refusals, now)
+            elif not may_try_again(self._policy, unit, now, house.closes_at):
+                late = Retry("the destination does not hold it, and there is no time for another try")
+                self._settle_as_told(unit.members, [given_up(member, late) for member in unit.members], now)
+            elif isinstance(unit, Group):
+                lane.append_bundle(Bundle(unit.members, now, group=unit), first=True)
+            else:
+                singles.append(unit)
+        lane.put_back(singles)
+
+    def _isolate(self, batch: Batch, refused: Refused, now: float, jitter: float) -> None:
         """Settle the culprits that the answer names and send the rest again; or look for them by halving."""
         entries = batch.entries
         named = named_among(refused, len(entries))
-        self._settle([entries[index] for index in named], [Rejected(errors) for errors in named.values()], now)
+        self._settle([entries[index] for index in named], [Rejected(errors) for errors in named.values()], now, jitter)
         rest = [entry for index, entry in enumerate(entries) if index not in named]
         if not rest:
             return
         if len(entries) == 1:
-            self._settle(rest, [Rejected(refused.errors)], now)
+            self._settle(rest, [Rejected(refused.errors)], now, jitter)
             return
         budget = batch.bundle.budget if batch.bundle is not None else None
         budget = budget or Budget(self._policy.isolation_calls)
         middle = len(rest) // 2
         parts = [rest] if named else [rest[:middle], rest[middle:]]
         if not budget.spend(len(parts)):
-            self._settle(rest, [Rejected(refused.errors, isolated=False)] * len(rest), now)
+            self._settle(rest, [Rejected(refused.errors, isolated=False)] * len(rest), now, jitter)
             return
         for part in parts:
             batch.lane.append_bundle(Bundle(part, now, budget=budget))

@@ -77,6 +77,34 @@ def doubted(fate: Any) -> Any:
     return fate
 
 
+def is_doubtful(fate: Any, *, maybe: bool) -> bool:
+    """Return whether nobody knows what became of a record that was told *fate*.
+
+    :param maybe: an earlier attempt may have been applied
+    """
+    if not isinstance(fate, Outcome) or fate.ok:
+        return False
+    return maybe or fate.applied == "maybe"
+
+
+def verified(answer: object, count: int) -> list[Any]:
+    """Return what ``verify()`` says of each record: a success, ``NotWritten``, ``Unknown``, or a Retry to ask again."""
+    if isinstance(answer, Retry):
+        return [answer] * count
+    if isinstance(answer, BaseException):
+        return [Retry(answer)] * count
+    told = listed(answer, count, "verify()")
+    if isinstance(told, Unknown):
+        return [Retry(told.cause)] * count
+    return [_found(read(each)) for each in told]
+
+
+def _found(fate: Any) -> Any:
+    if not isinstance(fate, Outcome) or fate.ok or isinstance(fate, (NotWritten, Unknown)):
+        return fate
+    return Unknown(f"verify() returned {type(fate).__name__}, which does not say whether the record is there")
+
+
 def is_timeout(error: BaseException) -> bool:
     """Return whether *error* is, or contains, a timeout: a call that was given up on may still be applied.
 

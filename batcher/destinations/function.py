@@ -16,6 +16,10 @@ T = TypeVar("T")
 WriteFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outcome | BaseException]]]
 """``async def write(key, records)``: one value of type T, outcome, exception or ``Retry`` per record."""
 
+VerifyFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outcome]]]
+"""``async def verify(key, records)``: per record what ``write`` would have returned, if it is there;
+``NotWritten`` if it is not, ``Unknown`` if nobody knows."""
+
 
 @attrs.frozen
 class Function:
@@ -26,10 +30,11 @@ class Function:
     """
 
     write: WriteFunction[Any, Any]
+    ask: VerifyFunction[Any, Any] | None = None
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
-        return _NO_LIMITS
+        return _NO_LIMITS if self.ask is None else _VERIFIABLE
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
@@ -39,5 +44,11 @@ class Function:
             return [Unknown("the write function is not async: define it with 'async def'")] * len(items)
         return await answer
 
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Ask which items were applied."""
+        assert self.ask is not None, "rules() says so"
+        return await self.ask(lane, list(items))
+
 
 _NO_LIMITS = LaneRules()
+_VERIFIABLE = LaneRules(verifiable=True)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from batcher._core.entries import Entry
 from batcher.errors import InvalidGroup
-from batcher.outcomes import Accepted, Refused, Rejected, Retry, RolledBack, Unknown, Written
+from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
 from batcher.policies import Limits, RetryPolicy
 from tests.core.building import record
 from tests.core.model import Model
@@ -64,7 +64,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @initialize(
         limits=st.sampled_from(LIMITS),
-        on_unknown=st.sampled_from(["raise", "retry"]),
+        on_unknown=st.sampled_from(["raise", "retry", "verify"]),
         atomic=st.booleans(),
         isolation_calls=st.sampled_from([1, 3, 50]),
         max_attempts=st.sampled_from([inf, 2]),
@@ -145,6 +145,14 @@ class EngineMachine(RuleBasedStateMachine):
     def answer_by_raising(self, data: st.DataObject, error: BaseException, jitter: float) -> None:
         batch = data.draw(st.sampled_from(self.model.in_flight))
         self.model.answer(batch, error, jitter)
+
+    @precondition(lambda self: any(batch.asks for batch in self.model.in_flight))
+    @rule(data=st.data(), jitter=jitters)
+    def answer_what_is_there(self, data: st.DataObject, jitter: float) -> None:
+        batch = data.draw(st.sampled_from([each for each in self.model.in_flight if each.asks]))
+        count = len(batch.entries)
+        found = st.sampled_from([Written("001"), NotWritten("absent"), NotWritten("absent"), Unknown("who knows")])
+        self.model.answer(batch, data.draw(st.lists(found, min_size=count, max_size=count)), jitter)
 
     @precondition(lambda self: any(batch.entries for batch in self.model.in_flight))
     @rule(data=st.data())
