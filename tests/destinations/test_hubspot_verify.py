@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batcher import Retry, Write
+from batcher import Retry, Write, Written
 from batcher.destinations._http import Answer
 from batcher.destinations._hubspot_verifying import Question, outcomes, question_of
 from tests.destinations.hubspot_helpers import (
@@ -110,6 +110,7 @@ def test_what_was_found_is_told_with_its_id_and_data():
     """As after a create; associations are not read, and said to be unchecked."""
     asked = question_of(items_of([create(RECORDS[0], associations=[LINK]), create(RECORDS[1])]), "email")
     linked, plain = outcomes(answer(200, done([row(1), row(0)])), asked, now=NOW)
+    assert isinstance(linked, Written) and isinstance(plain, Written)
     assert (linked.record_id, plain.record_id, plain.data, plain.warnings) == ("1", "2", row(1), ())
     assert "associations could not be checked" in linked.warnings[0]
 
