@@ -141,13 +141,18 @@ def test_trouble_that_passes_is_asked_about_again(status, body):
         answer(200, {}),
         answer(200, {"results": {"id": "1"}}),
         answer(200, done([row(0)], status="PROCESSING")),
-        Answer(200, {}, b"", "the answer broke off"),
     ],
 )
 def test_an_answer_that_is_none_is_asked_for_again(reply):
-    """A page of a proxy, half an answer, one that is not ready."""
+    """A page of a proxy, one that is not ready."""
     with pytest.raises(Retry):
         outcomes(reply, question(), now=NOW)
+
+
+def test_half_an_answer_is_asked_for_again():
+    """And the reason says so."""
+    with pytest.raises(Retry, match="broke off"):
+        outcomes(Answer(200, {}, b"", "the answer broke off"), question(), now=NOW)
 
 
 def test_only_creates_of_an_object_with_a_unique_property_can_be_verified():

@@ -175,6 +175,7 @@ def test_values_that_differ_in_case_are_not_told_apart():
     """A query may ignore case, and whether the field does is not known here."""
     asked = question({"Ref__c": "a"}, {"Ref__c": "A"}, {"Ref__c": "b"})
     assert kinds(composite(result([{"Id": sf_id(0), "Ref__c": "a"}])), asked) == "uun"
+    assert kinds(composite(result([{"Id": sf_id(0), "Ref__c": "a"}])), question({"Ref__c": "A"})) == "u"
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 405, 410, 414])
@@ -226,13 +227,18 @@ def test_trouble_that_passes_is_asked_about_again(status, body):
         answer(200, composite(None)),
         answer(200, composite({"records": None})),
         answer(200, result([])),
-        Answer(200, {}, b"", "the answer broke off"),
     ],
 )
 def test_an_answer_that_is_none_is_asked_for_again(reply):
-    """A page of a proxy, half an answer, an answer to something else."""
+    """A page of a proxy, an answer to something else."""
     with pytest.raises(Retry):
         outcomes(reply, question(), now=NOW)
+
+
+def test_half_an_answer_is_asked_for_again():
+    """And the reason says so."""
+    with pytest.raises(Retry, match="broke off"):
+        outcomes(Answer(200, {}, b"", "the answer broke off"), question(), now=NOW)
 
 
 def test_only_creates_of_an_object_with_a_unique_field_can_be_verified():
