@@ -30,7 +30,7 @@ from batcher.destinations._hubspot_verifying import READ, checked_unique, outcom
 from batcher.destinations._protocol import Prepared
 from batcher.destinations._tokens import Token, TokenSource, without_token
 from batcher.destinations._verifying import unknown
-from batcher.destinations._wire import quoted
+from batcher.destinations._wire import json_of, quoted
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Outcome, Refused, Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
@@ -220,7 +220,7 @@ class HubSpot:
         except Exception as error:
             words = str(error) if isinstance(error, (Retry, Refused)) else type(error).__name__
             return [(wish, words) for wish in call.wishes], []
-        halves = call.halves() if search and may_have_culprits(answer.status) else []
+        halves = call.halves() if search and may_have_culprits(answer.status, json_of(answer)) else []
         return ([], halves) if halves else (failures_of(answer, call), [])
 
     async def _post(self, path: str, body: bytes) -> Answer:
