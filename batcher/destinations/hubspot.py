@@ -178,8 +178,8 @@ class HubSpot:
         shared = cast(Lane, lane)
         question = question_of(cast(Sequence[Item], items), self._unique[shared.object])
         body = question.body
-        if body is None:
-            return unknown(len(items), "no record has a unique value")
+        if body is None or len(body) > self._max_request_bytes:
+            return unknown(len(items), "no record has a unique value, or they do not fit a call")
         try:
             answer = await self._post(self._paths.batch(shared.object, READ), body)
         except Refused:  # by the issuer of tokens

@@ -220,8 +220,8 @@ class Salesforce:
         shared = cast(Lane, lane)
         question = question_of(shared.object, self._unique[shared.object.lower()], cast(Sequence[Item], items))
         request = question.request(self._api_version)
-        if request is None:
-            return unknown(len(items), "no record has a unique value that can be asked for")
+        if request is None or len(request[1]) > self._max_request_bytes:
+            return unknown(len(items), "no record has a unique value that can be asked for, or they do not fit a call")
         try:
             answer = await self._asked(shared, "POST", *request)
         except Refused:  # by the issuer of tokens

@@ -124,6 +124,11 @@ def test_a_refused_question_leaves_all_unknown(status):
     assert f"HTTP {status} (SOME_CODE)" in str(told[0]) and "secret" not in str(told[0])
 
 
+def test_when_the_calls_of_the_day_are_used_up_all_is_unknown():
+    """Midnight is too far to wait for."""
+    assert kinds(answer(429, {"policyName": "DAILY"})) == "uuu"
+
+
 @pytest.mark.parametrize("status", [408, 423, 429, 477, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", [b"", b"<html>", {"status": "error"}, done([row(0)], [missing("b@x.com")])])
 def test_trouble_that_passes_is_asked_about_again(status, body):

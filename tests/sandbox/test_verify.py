@@ -222,6 +222,16 @@ async def test_an_unknown_object_is_asked_about_without_harm():
     assert isinstance(refusal, Rejected) and outcome.kind == "unknown" and "INVALID_TYPE" in str(outcome)
 
 
+@CASES
+async def test_a_question_that_is_too_long_is_not_asked(case):
+    """No body is longer than the destination allows."""
+    async with bench_of(case) as bench:
+        bench.crm._max_request_bytes = 100
+        prepared = bench.crm.encode(Write(case.object, "create", case.record(1)))
+        (outcome,) = await bench.crm.verify(prepared.lane, [prepared.item])
+        assert outcome.kind == "unknown" and bench.sandbox.faults.requests == 0
+
+
 async def test_a_question_without_a_value_is_not_asked():
     """No call is made for it."""
     async with bench_of(HubSpotCase()) as bench:
