@@ -226,7 +226,7 @@ async def test_an_unknown_object_is_asked_about_without_harm():
 async def test_a_question_that_is_too_long_is_not_asked(case):
     """No body is longer than the destination allows."""
     async with bench_of(case) as bench:
-        bench.crm._max_request_bytes = 100
+        bench.crm._max_request_bytes = 50
         prepared = bench.crm.encode(Write(case.object, "create", case.record(1)))
         (outcome,) = await bench.crm.verify(prepared.lane, [prepared.item])
         assert outcome.kind == "unknown" and bench.sandbox.faults.requests == 0
