@@ -20,7 +20,7 @@ import batcher
 from batcher.outcomes import NotWritten, Unknown, Written
 from batcher.sandbox import Fault
 from benchmarks.soak import Soak
-from benchmarks.soak_figures import Sample, growth
+from benchmarks.soak_figures import KEPT_MB, Sample, growth
 from benchmarks.soak_ledger import DELETED, Ledger
 from benchmarks.soak_providers import PROVIDERS, sandbox_of
 
@@ -60,7 +60,7 @@ def test_the_soak_sees_that_a_told_outcome_is_not_so():
     """HubSpot says nothing of a delete. One that drops them all makes everybody be told what is not so."""
     dropped = [Fault("drop", times=None, records=100, path="/batch/archive")]
     provider = attrs.evolve(PROVIDERS["hubspot"], particular=dropped)
-    options = argparse.Namespace(minutes=0.1, callers=50, seed=1)
+    options = argparse.Namespace(minutes=0.1, callers=200, seed=1)
     with sandbox_of(provider, rounds=5, seed=1, seconds=120) as (address, pid):
         reasons = anyio.run(Soak(options, provider, address, pid).run)
     assert "contradictions" in reasons[0]
@@ -123,10 +123,17 @@ def test_a_round_is_compared_when_nothing_can_happen_to_it_any_more():
     assert ledger.settled() == [among]
 
 
+def sample(minutes: float, resident: float, held: int = 0) -> Sample:
+    zeros = dict.fromkeys(("objects", "tasks", "fds", "settled", "calls", "pending", "waiting", "lanes"), 0)
+    return Sample(at=60 * minutes, resident=resident, held=held, outcomes={}, **zeros)
+
+
 def test_growth_is_that_of_the_second_half():
-    """What a warm-up takes is no growth; 1 MB in each sample of 5 s afterwards is 12 MB a minute."""
-    blank = dict.fromkeys(("objects", "tasks", "fds", "held", "settled", "calls", "pending", "waiting", "lanes"), 0)
-    grown = [100.0 * number for number in range(10)] + [1000.0 + number for number in range(10)]
-    samples = [Sample(at=5.0 * n, resident=each, outcomes={}, **blank) for n, each in enumerate(grown)]
-    assert growth(samples) == pytest.approx(12.0)
-    assert growth(samples[:1]) == 0.0
+    """What warming up takes is no growth, and what the soak itself keeps is none of the library's."""
+    grown = [sample(n, 100.0 * n) for n in range(10)] + [sample(n, 1000.0 + 2 * n) for n in range(10, 20)]
+    assert growth(grown) == pytest.approx(2.0)
+    assert growth(grown[:1]) == 0.0
+    held = [sample(n, 100.0 + 1000 * n * KEPT_MB, held=1000 * n) for n in range(10)]
+    assert growth(held) == pytest.approx(0.0)
+    released = [sample(n, 100.0, held=1000 - 100 * n) for n in range(10)]
+    assert growth(released) == pytest.approx(0.0)
