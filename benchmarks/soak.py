@@ -37,9 +37,10 @@ from benchmarks.soak_providers import PROVIDERS, SHORT_DELAY, Provider, SideDoor
 SHORTEST = 0.05
 ROUND = 10.0
 # MB a minute in the second half, less what the soak itself holds; and MB, once, for the allocator to find its level.
-# Measured in three minutes: 1 to 3 in all. Where a record leaves 30 bytes behind, 600 a second are 1 MB a minute.
+# Measured: 3.6 MB a minute in two minutes on trio, 1.2 and -0.4 in three on asyncio, and 5.7 where each record left 133
+# bytes behind at 1,200 a second. So five minutes see what leaks a hundred bytes a record.
 MOST_GROWTH = 1.0
-MOST_GROWTH_ONCE = 4.0
+MOST_GROWTH_ONCE = 6.0
 # Below this a slope is noise, and calls that take longer than their destination waits would not be over in time.
 SHORTEST_JUDGED = 120.0
 SHORTEST_WITH_EVERY_FAULT = 20.0
