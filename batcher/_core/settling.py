@@ -175,7 +175,8 @@ class Settling:
         told = dict(zip(batch.entries, verified(answer, len(batch.entries)), strict=True))
         absent: list[Unit] = []
         ask_again: dict[Unit, Retry] = {}
-        for unit in dict.fromkeys(map(unit_of, batch.entries)):
+        units = dict.fromkeys(map(unit_of, batch.entries))
+        for unit in units:
             fates = [told[member] for member in unit.members]
             retry = next((fate for fate in fates if isinstance(fate, Retry)), None)
             if retry is not None:
@@ -186,7 +187,9 @@ class Settling:
                 self._settle_as_told(unit.members, fates, now)
         self._send_absent(batch.lane, absent, now)
         self._again(list(ask_again), list(ask_again.values()), now, jitter)
-        return sign_of(list(told.values()))
+        if ask_again and len(ask_again) == len(units):
+            return Sign(congested=True, failure=next(iter(ask_again.values())).cause)
+        return Sign(congested=True) if ask_again else GOOD
 
     def _send_absent(self, lane: Lane, units: Sequence[Unit], now: float) -> None:
         """Send again what the destination does not hold; what it has refused since stays refused."""

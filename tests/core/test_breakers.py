@@ -11,10 +11,11 @@ from batcher._core.engine import Engine, Verb
 from batcher._core.entries import Entry
 from batcher._core.states import State
 from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
-from batcher.policies import BreakerPolicy, RetryPolicy
+from batcher.policies import BreakerPolicy, LaneRules, RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
 
 REVOKED = [NotWritten("HTTP 401")]
+ABSENT = [NotWritten("absent")]
 DOWN = Retry("connect")
 AT_ONCE = BreakerPolicy(failures=2, patience=0, cooldown=5, cooldown_cap=15)
 
@@ -229,6 +230,21 @@ def test_who_waited_for_a_place_is_told_when_it_gets_one():
 
     assert plan.admitted == [entries[2]]
     assert entries[2] in plan.settled
+
+
+def test_an_answer_to_a_question_ends_the_row():
+    """Also if it is that nothing is there; no answer goes on with it."""
+    rules = LaneRules(verifiable=True)
+    policy = RetryPolicy(breaker=AT_ONCE, on_unknown="verify", backoff_base=0)
+    for told, closed in ((ABSENT, True), ([Retry("busy")], False), (OSError("reset"), False)):
+        engine = make_engine(retry=policy, rules_of=lambda key: rules)
+        (entry,) = submit(engine, record())
+        engine.flush(0.0)
+        answer(engine, dispatched(engine)[0], OSError("reset"))
+        answer(engine, dispatched(engine)[0], told)
+        engine.poll(0.0)
+        assert (entry.state is not State.SETTLED) == closed
+        assert is_told_at_once(engine, 0.0) != closed
 
 
 def test_without_a_policy_it_never_opens():
