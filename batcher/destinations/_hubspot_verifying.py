@@ -1,7 +1,8 @@
 """HubSpot: which records are there, by a property that is unique. Pure.
 
 A read by ``idProperty`` answers 200, or 207 if some are missing: those are named in an error ``OBJECT_NOT_FOUND``. What
-is neither in the results nor named there is unknown, as HubSpot drops things without a word.
+is neither in the results nor named there is unknown, as HubSpot drops things without a word. Whether it answers 404 if
+all are missing is not documented; whom such an answer names is missing, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _ALWAYS = {"contacts": "email", "0-1": "email"}
 _COMPANIES = ("companies", "company", "0-2")
 _MISSING = "OBJECT_NOT_FOUND"
 _ANSWERED = frozenset({200, 207})
+_NONE = 404
 _LINKS = "its associations could not be checked: the answer to the create was lost"
 
 
@@ -87,6 +89,9 @@ def outcomes(answer: Answer, question: Question, *, now: float) -> list[Outcome]
     status, body = answer.status, json_of(answer)
     if status >= 400:
         check_passing(answer, body, now)
+    absent = set(_absent([body, *listed(body.get("errors"))])) if isinstance(body, dict) else set()
+    if status == _NONE and absent:
+        return outcomes_of(question.sent, [], absent, _is_same)
     if status not in _ANSWERED:
         return unknown(len(question.sent), f"HTTP {status} ({_code(body)})")
     if answer.flaw is not None:
@@ -94,7 +99,7 @@ def outcomes(answer: Answer, question: Question, *, now: float) -> list[Outcome]
     if not isinstance(body, dict) or not isinstance(body.get("results"), list) or not _has_ended(body):
         raise Retry(f"HTTP {status} without the records that were asked for")
     found = [each for value in body["results"] if (each := _found(value, question.by)) is not None]
-    return outcomes_of(question.sent, found, set(_absent(listed(body.get("errors")))), _is_same)
+    return outcomes_of(question.sent, found, absent, _is_same)
 
 
 def _has_ended(body: Mapping[str, Any]) -> bool:

@@ -124,6 +124,14 @@ def test_a_refused_question_leaves_all_unknown(status):
     assert f"HTTP {status} (SOME_CODE)" in str(told[0]) and "secret" not in str(told[0])
 
 
+def test_a_404_tells_of_those_that_it_names():
+    """All others are unknown, and so are all if it names nobody."""
+    assert kinds(answer(404, missing("a@x.com", "c@x.com"))) == "nun"
+    assert kinds(answer(404, {"category": "X", "errors": [missing("b@x.com")]})) == "unu"
+    assert kinds(answer(404, done([row(0)], [missing("b@x.com")]))) == "unu"
+    assert kinds(answer(400, missing("a@x.com"))) == kinds(answer(404, missing())) == "uuu"
+
+
 def test_when_the_calls_of_the_day_are_used_up_all_is_unknown():
     """Midnight is too far to wait for."""
     assert kinds(answer(429, {"policyName": "DAILY"})) == "uuu"
