@@ -29,7 +29,7 @@ from typing import Any
 from batcher.destinations._http import Answer
 from batcher.destinations._hubspot_batches import batch_verdicts, blame_of, details_of, listed
 from batcher.destinations._hubspot_requests import Item, Lane
-from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
+from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
@@ -116,7 +116,7 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all
     if status in _SAME_FOR_EACH or (400 <= status < 500 and _knows_no_object(body)):
         return _refused_alike(errors, count, all_or_none)
     if may_have_culprits(status, body):
-        raise Refused(errors, _culprits(body, items, lane, all_or_none))
+        raise Refused(errors, _culprits(body, items, lane, all_or_none), too_large=status == TOO_LARGE)
     return [Unknown(f"HTTP {status}")] * count
 
 

@@ -37,7 +37,7 @@ from batcher.destinations._salesforce_results import (
     passing,
     verdicts_of_results,
 )
-from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, unauthorized
+from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized
 from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict
 
 _EXPIRED = "INVALID_SESSION_ID"
@@ -130,7 +130,7 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], all_or_none: bo
         return [unauthorized(status, "access token", _WAY_OUT)] * count
     if not all_or_none and (status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])):
         return [Rejected(errors)] * count
-    raise Refused(errors)
+    raise Refused(errors, too_large=status == TOO_LARGE)
 
 
 def _knows_no_object(error: ErrorDetail, item: Item) -> bool:
