@@ -37,7 +37,7 @@ from batcher.outcomes import (
     Unknown,
     Written,
 )
-from batcher.policies import AutoBatchPolicy, BreakerPolicy, Limits, Quota, RetryPolicy
+from batcher.policies import AutoBatchPolicy, BreakerPolicy, Fairness, Limits, Quota, RetryPolicy
 from batcher.writer import Writer
 from batcher.writes import Association, Write, WriteType
 
@@ -53,6 +53,7 @@ __all__ = [
     "ErrorDetail",
     "Event",
     "EventKind",
+    "Fairness",
     "FlushReason",
     "InvalidGroup",
     "InvalidRecord",

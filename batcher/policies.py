@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import timedelta
 from math import inf, isnan
 from typing import Any, Literal
@@ -252,6 +252,30 @@ def _to_quotas(value: Iterable[Quota]) -> tuple[Quota, ...]:
     return quotas
 
 
+def _to_weights(value: Mapping[Hashable, float]) -> dict[Hashable, float]:
+    weights = dict(value)
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            raise TypeError(f"weights must be numbers, not {weight!r} for {name!r}")
+        if not 0 < weight < inf:
+            raise ValueError(f"weights must be above 0 and finite, not {weight} for {name!r}")
+    return weights
+
+
+@attrs.frozen(kw_only=True)
+class Fairness:
+    """How tenants share a batcher that has not enough for all of them.
+
+    When more calls are due than may be out, they go round by weight, in records. When places are short, the next one
+    goes to the tenant that holds the fewest for its weight. No tenant holds more places than one lane may.
+    """
+
+    by: Callable[[Any], Hashable] | None = attrs.field(default=None)
+    """Called with the key of a lane: lanes with equal results are one tenant. None makes each lane a tenant."""
+    weights: Mapping[Hashable, float] = attrs.field(factory=dict, converter=_to_weights)
+    """Tenant to weight, above 0; 1 for those that are not named."""
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
     """Ceilings of one batcher. Above the pending ones ``submit()`` waits and ``submit_nowait()`` raises.
@@ -279,6 +303,13 @@ class Limits:
 
     quotas: tuple[Quota, ...] = attrs.field(default=(), converter=_to_quotas)
     """What the provider allows in a window of time; all of them are kept. They outrank every delay."""
+    fairness: Fairness | None = attrs.field(default=None)
+    """How tenants share calls and places. None: lanes take turns, and places go by order of arrival."""
+
+    @fairness.validator
+    def _check_fairness(self, _: object, value: object) -> None:
+        if value is not None and not isinstance(value, Fairness):
+            raise TypeError(f"fairness must be Fairness(...) or None, not {type(value).__name__}")
 
     @property
     def lane_records(self) -> int:

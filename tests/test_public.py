@@ -23,6 +23,7 @@ NAMES = [
     "ErrorDetail",
     "Event",
     "EventKind",
+    "Fairness",
     "FlushReason",
     "InvalidGroup",
     "InvalidRecord",

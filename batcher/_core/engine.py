@@ -238,7 +238,7 @@ class Engine:
             if lane is None:
                 if not house.ring:
                     break
-                lane, _ = house.ring.popitem(last=False)
+                lane = house.ring.take()
             if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
                 self._leaving.give_up(lane, now, why)
                 self._bring_in(now)  # who waited for a place, or for one of these
@@ -274,6 +274,7 @@ class Engine:
         batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane) else inf)
         batch.dispatched_at = now
         note(lane, len(batch.entries), now)
+        house.ring.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN:
             house.budget.note_call(now)
         house.in_flight[batch] = None

@@ -22,6 +22,7 @@ from batcher.policies import LaneRules
 if TYPE_CHECKING:
     from batcher._core.breakers import Breaker
     from batcher._core.pacing import Meter
+    from batcher._core.tenants import Tenant
 
 
 class Lane:
@@ -56,6 +57,7 @@ class Lane:
         "service",
         "shelved",
         "size",
+        "tenant",
         "turn",
         "verifiable",
     )
@@ -81,6 +83,7 @@ class Lane:
         self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
         self.service = ServiceTime()
         self.breaker: Breaker | None = None  # if its last call has failed
+        self.tenant: Tenant | None = None  # if lanes are shared out
         self.careful_from = inf  # pending records: a newcomer must look closer then
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0

@@ -205,7 +205,7 @@ class Model:
     def _check_admission(self, admitted: Sequence[Unit]) -> None:
         with_room = [unit for unit in self._first_waiters() if self._lane_has_room(unit)]
         assert not with_room or not self._house_has_room(with_room[0]), "somebody waits in front of an open door"
-        for unit in admitted:
+        for unit in admitted if self.limits.fairness is None else ():
             for waiter in with_room:
                 assert self._arrival[unit] < self._arrival[waiter], "overtook a waiter whose lane has room"
 
@@ -423,6 +423,7 @@ class Model:
         assert not (len(house.identities) or len(house.deadlines) or len(house.admission))
         assert (house.admission.pending, house.admission.pending_bytes) == (0, 0)
         assert not len(house.pacing)
+        assert not house.tenants
 
     # Seen from outside
 
@@ -455,10 +456,20 @@ class Model:
 
     def _lane_has_room(self, unit: Unit) -> bool:
         mine = [entry for entry in self._pending() if entry.lane is unit.lane]
+        if self.limits.fairness is not None:
+            name = self._tenant(unit.lane.key)
+            ours = sum(self._tenant(entry.lane.key) == name for entry in self._pending())
+            if ours + len(unit.members) > self.limits.lane_records:
+                return False
         return (
             len(mine) + len(unit.members) <= self.limits.lane_records
             and sum(entry.size for entry in mine) + unit.size <= self.limits.lane_bytes
         )
+
+    def _tenant(self, key: Hashable) -> Hashable:
+        assert self.limits.fairness is not None
+        assert self.limits.fairness.by is not None
+        return self.limits.fairness.by(key)
 
     def _house_has_room(self, unit: Unit) -> bool:
         pending = self._pending()

@@ -35,7 +35,7 @@ def search(bad: set[int], count: int, calls: int = 999) -> tuple[Batch, list[lis
 
 @pytest.mark.parametrize(("bad", "mean"), [(1, 10.6), (2, 19), (5, 39), (10, 65), (25, 115)])
 def test_culprits_among_a_hundred_are_found_with_few_calls(bad, mean):
-    """On average over places, the last call of each culprit included, which carries nothing else. Every culprit stood alone."""
+    """On average over places. The last call of each carries nothing else: nobody is rejected by inference."""
     dice, made = Random(7), 0
     for _ in range(40):
         culprits = set(dice.sample(range(100), bad))

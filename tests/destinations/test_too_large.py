@@ -42,11 +42,11 @@ async def test_a_call_that_is_too_large_is_made_smaller_and_that_is_remembered(n
     """Halves until each record is alone, and then rejected; the next ones are not tried together again."""
     proxy = Proxy()
     writes = [Write("contacts", "create", {"email": f"{n}@example.com"}) for n in range(4)]
-    async with httpx.AsyncClient(transport=httpx.MockTransport(proxy)) as client:
-        async with Writer(DESTINATIONS[name](client)) as writer:
-            first = await writer.submit_all(writes)
-            calls = len(proxy.sizes)
-            again = await writer.submit_all(writes)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(proxy))
+    async with client, Writer(DESTINATIONS[name](client)) as writer:
+        first = await writer.submit_all(writes)
+        calls = len(proxy.sizes)
+        again = await writer.submit_all(writes)
 
     assert [outcome.kind for outcome in (*first, *again)] == ["rejected"] * 8
     assert calls == 7
