@@ -377,7 +377,8 @@ class Model:
             return
         shelved = {entry for bundle in lane.shelved for entry in bundle.entries}
         buffered = [entry for entry in lane.entries() if entry not in shelved]
-        assert not lane.shelved or buffered or calls[lane.key], "nobody comes back for the other half"
+        waits = buffered or calls[lane.key] or lane.held_by is not None
+        assert not lane.shelved or waits, "nobody comes back for the other half"
         if self.paused_until.get(lane.key, -inf) > self.now:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
             return
