@@ -320,6 +320,11 @@ class Crew:
         log_left_over(cause, left["unknown"], left["not_written"])
         self.turn()
 
+    def cut_off(self) -> None:
+        """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""
+        if self._reporter is not None:
+            self._reporter.cut_off(self.now())
+
     async def wait_in(self, countdown: Countdown) -> None:
         """Wait until *countdown* has reached zero."""
         waiter = self.new_waiter()

@@ -122,7 +122,10 @@ class Shell:
         self._open = False
         crashed = tasks.cancel_scope.cancel_called  # by one of our own tasks that ended, unasked
         tasks.cancel_scope.cancel()
-        swallowed = await self._leave(tasks, error, interruption)
+        try:
+            swallowed = await self._leave(tasks, error, interruption)
+        finally:
+            crew.cut_off()
         if crashed and swallowed:
             raise BatcherError("a task of the batcher was cancelled from outside, and the body with it")
         return swallowed

@@ -267,3 +267,33 @@ def test_a_breaker_that_moves_is_told_with_what_it_guards():
         Event(kind=EventKind.BREAKER, key="contacts", scope="lane", state="open"),
         Event(kind=EventKind.BREAKER, scope="destination", state="half_open"),
     ]
+
+
+@pytest.mark.parametrize(("stubborn", "seconds", "failure"), [(False, 4, "BatcherClosed"), (True, 10, None)])
+async def test_a_call_that_is_out_when_the_batcher_ends_is_answered_once(stubborn, seconds, failure):
+    """When it is cancelled, or when one that ignores that has ended: too late for its record."""
+    hook = Hook()
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        with anyio.CancelScope(shield=stubborn):
+            await anyio.sleep(10)
+        return records
+
+    async with Batcher(write, on_event=hook, limits=Limits(shutdown_timeout=3), auto_batch=NOW) as batcher:
+        batcher.submit_nowait("a")
+        await anyio.sleep(1)
+    check_paired(hook)
+    assert [(event.failure, event.seconds, event.outcomes) for event in hook.answered] == [
+        (failure, seconds, {"unknown": 1})
+    ]
+
+
+async def test_a_batch_that_no_worker_has_begun_when_the_batcher_ends_is_answered_too():
+    """It was told to have left, so its end is told, and that nothing was written."""
+    hook = Hook()
+    with pytest.raises(GeneratorExit):
+        async with Batcher(Api(), on_event=hook, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            batcher.submit_nowait("a")
+            raise GeneratorExit  # not an Exception: nothing more is sent
+    check_paired(hook)
+    assert [(event.failure, event.outcomes) for event in hook.answered] == [("BatcherClosed", {"not_written": 1})]
