@@ -94,6 +94,9 @@ class Event:
     """What the breaker is now."""
 
 
+LaneLabel: TypeAlias = Callable[[Any], str]
+"""Returns what may be shown of the key of a lane, in logs and metrics."""
+
 Hook: TypeAlias = Callable[[Event], object]
 """Called in the event loop with one :class:`Event`. What it raises is logged and harms nobody.
 

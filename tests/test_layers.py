@@ -28,6 +28,7 @@ LAYERS = {
     "destinations": 2,
     "_backend": 3,
     "_trio": 3,
+    "_event_log": 3,
     "_hooks": 3,
     "_receipts": 3,
     "_reporting": 3,

@@ -23,6 +23,7 @@ NAMES = [
     "ErrorDetail",
     "Event",
     "EventKind",
+    "EventLog",
     "FlushReason",
     "InvalidGroup",
     "InvalidRecord",
