@@ -51,7 +51,10 @@ class OpenTelemetry:
 
     def capture(self) -> trace.SpanContext | None:
         """Return the span in which a record is submitted, if it is sampled: a link to any other leads nowhere."""
-        context = trace.get_current_span().get_span_context()
+        span = trace.get_current_span()
+        if span is trace.INVALID_SPAN:  # the usual case where nobody traces, and this is asked for every record
+            return None
+        context = span.get_span_context()
         return context if context.trace_flags.sampled and context.is_valid else None
 
     def watch(self, batcher: Watchable) -> None:
