@@ -62,7 +62,7 @@ class Reporter:
     def _answered(self, batch: Batch, seconds: float, failure: str | None) -> None:
         number = self._out.pop(batch, None)
         if number is None:
-            return  # cut off; its call has ended all the same
+            return  # the hook ended the program in the middle of being told what leaves
         fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
         self._emit(
             Event(

@@ -23,10 +23,12 @@ from batcher import (
     Write,
     Writer,
 )
+from batcher._core.entries import Batch
 from batcher._hooks import MOST_LINKS
 from batcher._reporting import Reporter
 from batcher.testing import ScriptedDestination
 from tests.api import Api, gather
+from tests.core.building import make_lane
 
 pytestmark = pytest.mark.anyio
 
@@ -157,15 +159,18 @@ async def test_capture_is_called_at_each_submit_in_the_callers_context():
                 await anyio.wait_all_tasks_blocked()
                 caller.set("whoever is last")
                 tasks.start_soon(call, "submit_all", records[3:5])
+            await verbs.submit_all(records[3:5], all_or_none=True)
             caller.set(None)
             verbs.submit_nowait(records[5])  # nothing is captured, and nothing is linked
             await verbs.flush()
 
     for told in (hook, other):
         check_paired(told)
-        first, second = told.dispatched
+        first, group, last = told.dispatched
         assert sorted(first.links) == ["enqueue", "submit", "submit_all", "submit_nowait"]
-        assert (first.records, second.records, second.links) == (5, 1, ())
+        assert (group.reason, group.links) == (FlushReason.GROUP, ("whoever is last",))
+        assert [event.records for event in (first, group, last)] == [5, 2, 1]
+        assert last.links == ()
 
 
 async def test_a_record_that_is_sent_again_keeps_its_link():
@@ -229,6 +234,17 @@ async def test_several_hooks_are_all_told_and_none_spoils_it_for_another(caplog)
     assert caplog.text.count("RuntimeError: broken hook") == 2
     for hook in (first, second, plain):
         check_paired(hook)
+
+
+async def test_submits_without_anything_to_capture_use_up_no_links():
+    """Of several hooks, either: what the 129th record leads to is there."""
+    first, second = Hook(), Hook()
+    policy = AutoBatchPolicy(max_records=1000, max_delay=60)
+    async with Batcher(Api(), on_event=[first, second], auto_batch=policy) as batcher:
+        for number in range(MOST_LINKS + 1):
+            caller.set("ada" if number == MOST_LINKS else None)
+            batcher.submit_nowait(number)
+    assert [event.links for event in (*first.dispatched, *second.dispatched)] == [("ada",)] * 2
 
 
 async def test_a_hook_that_captures_nothing_gets_no_link_beside_one_that_does():
@@ -297,3 +313,11 @@ async def test_a_batch_that_no_worker_has_begun_when_the_batcher_ends_is_answere
             raise GeneratorExit  # not an Exception: nothing more is sent
     check_paired(hook)
     assert [(event.failure, event.outcomes) for event in hook.answered] == [("BatcherClosed", {"not_written": 1})]
+
+
+def test_an_answer_to_what_was_never_told_to_have_left_is_not_told():
+    """A hook that ends the program while it is told of several batches has not heard of the rest; a call may go on."""
+    events: list[Event] = []
+    batch = Batch(make_lane(), (), 0, FlushReason.DELAY, None)
+    Reporter(events.append).answered(batch, 1.0, [])
+    assert events == []
