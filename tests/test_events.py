@@ -210,6 +210,21 @@ async def test_a_capture_that_raises_harms_nobody(caplog):
     assert "broken capture" in caplog.text
 
 
+async def test_an_exit_in_capture_goes_through_and_nothing_is_accepted():
+    """What ends programs is nobody's to keep back."""
+
+    class Ending(Hook):
+        def capture(self) -> Any:
+            raise GeneratorExit
+
+    hook = Ending()
+    batcher = Batcher[Any, Any](Api(), on_event=hook)
+    with pytest.raises(GeneratorExit):
+        async with batcher:
+            await batcher.submit("a")
+    assert (batcher.statistics().accepted, hook.events) == (0, [])
+
+
 async def test_several_hooks_are_all_told_and_none_spoils_it_for_another(caplog):
     """Each sees its own links, those without capture() none, and one that raises harms nobody."""
     first, second, plain = Hook(), Hook(), Hook()

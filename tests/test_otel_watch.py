@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import attrs
 import pytest
 
@@ -140,3 +141,33 @@ def test_what_collects_metrics_is_not_kept_alive():
     del short_lived
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_metrics_may_be_collected_in_another_thread_while_records_flow(backend, telemetry, caplog):
+    """As exporters do it. Totals never fall, nothing fails, and in the end they are exact. On the real clock."""
+    bridge = telemetry.bridge()
+    seen: list[Any] = []
+
+    async def main() -> None:
+        async with Batcher(Api(), on_event=bridge, auto_batch=AutoBatchPolicy(max_records=10)) as batcher:
+            bridge.watch(batcher)
+
+            async def submit() -> None:
+                while len(seen) < 20:
+                    await batcher.submit_all(["a"] * 10)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(submit)
+                while len(seen) < 20:
+                    seen.append(await anyio.to_thread.run_sync(telemetry.points, "batcher.accepted"))
+            settled = batcher.statistics().settled
+            assert telemetry.points("batcher.settled") == {("written",): settled}
+            assert telemetry.points("batcher.accepted") == {(): settled}
+
+    anyio.run(main, backend=backend)
+    counts = [points[()] for points in seen]
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+    assert caplog.text == ""
