@@ -8,6 +8,7 @@ imports only from layers below its own; ``tests/test_layers.py`` holds the table
 __version__ = "0.1.0"
 
 from batcher._batcher import Batcher
+from batcher._event_log import EventLog
 from batcher._receipts import Receipt
 from batcher._shell import Statistics
 from batcher.errors import (
@@ -53,6 +54,7 @@ __all__ = [
     "ErrorDetail",
     "Event",
     "EventKind",
+    "EventLog",
     "Fairness",
     "FlushReason",
     "InvalidGroup",

@@ -62,7 +62,7 @@ class Crew:
         self._call_timeout = call_timeout
         self._reporter = None if hook is None else Reporter(hook)
         # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
-        self._answers: deque[tuple[Batch, float]] = deque()
+        self._answers: deque[tuple[Batch, float, Any]] = deque()
         self._unseen: deque[Entry] = deque()
         self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
         self._calling_back = False
@@ -224,9 +224,9 @@ class Crew:
             scope, (batch, began_at) = next(iter(self._calls.items()))
             self._late[scope] = self._calls.pop(scope)
             scope.cancel()
-            now = self.now()
-            if self.engine.give_up_on(batch, self._timeout_error(), now):
-                self._note_answer(batch, now - began_at)
+            now, error = self.now(), self._timeout_error()
+            if self.engine.give_up_on(batch, error, now):
+                self._note_answer(batch, now - began_at, error)
 
     def _timeout_error(self) -> TimeoutError:
         return TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
@@ -285,12 +285,12 @@ class Crew:
         now = self.now()
         self.engine.settle(batch, answer, now, random())
         if not given_up:
-            self._note_answer(batch, now - began_at)
+            self._note_answer(batch, now - began_at, answer)
         self.turn()
 
-    def _note_answer(self, batch: Batch, seconds: float) -> None:
+    def _note_answer(self, batch: Batch, seconds: float, answer: Any) -> None:
         if self._reporter is not None:
-            self._answers.append((batch, seconds))
+            self._answers.append((batch, seconds, answer))
 
     # Ending
 
@@ -319,6 +319,11 @@ class Crew:
         left = self.engine.outcomes() - before
         log_left_over(cause, left["unknown"], left["not_written"])
         self.turn()
+
+    def cut_off(self) -> None:
+        """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""
+        if self._reporter is not None:
+            self._reporter.cut_off(self.now())
 
     async def wait_in(self, countdown: Countdown) -> None:
         """Wait until *countdown* has reached zero."""

@@ -23,6 +23,7 @@ NAMES = [
     "ErrorDetail",
     "Event",
     "EventKind",
+    "EventLog",
     "Fairness",
     "FlushReason",
     "InvalidGroup",

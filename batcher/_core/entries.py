@@ -128,6 +128,14 @@ class Entry:
         return verdict if isinstance(verdict, Outcome) else Written(data=verdict)
 
 
+class LinkedEntry(Entry):
+    """A record that knows what the hook captured when it was submitted. Extras would take it off the short way in."""
+
+    __slots__ = ("link",)
+
+    link: Any
+
+
 class Group:
     """Records declared all-or-none together: admitted, sent, retried and withdrawn whole."""
 
