@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-import attrs
-
 from batcher.outcomes import Outcome, Unknown, Verdict
 from batcher.policies import LaneRules
 
@@ -17,7 +15,6 @@ WriteFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outco
 """``async def write(key, records)``: one value of type T, outcome, exception or ``Retry`` per record."""
 
 
-@attrs.frozen
 class Function:
     """Calls ``write(key, records)``. It encodes nothing and knows no limits of its own.
 
@@ -25,7 +22,8 @@ class Function:
     that applies each call as a whole or not at all.
     """
 
-    write: WriteFunction[Any, Any]
+    def __init__(self, write: WriteFunction[Any, Any]) -> None:
+        self.write = write
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
