@@ -42,7 +42,7 @@ def check_json(record: Mapping[str, Any]) -> dict[str, Any]:
     :param record: field to value; nested at most ``MAX_DEPTH`` levels, the record included
     :raises InvalidRecord: not a mapping, or a value that JSON does not hold; the message names the field, not the value
     """
-    if not isinstance(record, Mapping):
+    if not isinstance(record, (dict, Mapping)):  # dict first: an abstract class is slow to ask
         raise InvalidRecord(f"record must be a mapping of field to value, not {type(record).__name__}")
     return _mapping(record, ())
 
@@ -96,11 +96,14 @@ def _mapping(value: Mapping[Any, Any], path: _Path) -> dict[str, Any]:
     _check_depth(path)
     checked: dict[str, Any] = {}
     for key, each in value.items():
-        name = _name(key, path)
+        name = key if type(key) is str and key.isascii() else _name(key, path)
         if name in checked:
             # Possible for subclasses of str with an equality of their own. One of the two would be lost.
             raise _refusal((*path, name), "is there twice: keep one of the two")
-        checked[name] = _value(each, (*path, name))
+        # What most fields hold is seen at a glance, and taken as it is; the rest is looked at closely.
+        kind = type(each)
+        plain = (kind is str and each.isascii()) or (kind is int and -MAX_INTEGER <= each <= MAX_INTEGER)
+        checked[name] = each if plain else _value(each, (*path, name))
     return checked
 
 
