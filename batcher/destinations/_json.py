@@ -167,20 +167,20 @@ else:
     def encode_with_orjson(value: Any) -> bytes:
         """Encode what :func:`check_json` returned, or a part of it, as the bytes of :func:`encode_with_json`."""
         # For the values that the check lets through, the encoders differ in one thing: 1e-07 here is 1e-7 there.
-        return encode_with_json(value) if _holds_exponent((value,)) else _orjson_dumps(value)
+        return encode_with_json(value) if _holds_exponent(value) else _orjson_dumps(value)
 
     encode = encode_with_orjson
 
 
-def _holds_exponent(values: Iterable[Any]) -> bool:
-    for value in values:
-        kind = type(value)
-        if kind is float:
-            if "e" in float.__repr__(value):
-                return True
-        elif kind is dict:
-            if _holds_exponent(value.values()):
-                return True
-        elif kind is list and _holds_exponent(value):
-            return True
-    return False
+# What most records hold and nothing else. Then no value needs a look of its own.
+_WITHOUT_EXPONENT = frozenset({str, int, bool, type(None)})
+
+
+def _holds_exponent(value: Any) -> bool:
+    kind = type(value)
+    if kind is float:
+        return "e" in float.__repr__(value)
+    if kind is not dict and kind is not list:
+        return False
+    parts = value.values() if kind is dict else value
+    return not _WITHOUT_EXPONENT.issuperset(map(type, parts)) and any(map(_holds_exponent, parts))
