@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Unknown,
         Written,
     )
-    from batcher.policies import AutoBatchPolicy, Limits, Quota, RetryPolicy
+    from batcher.policies import AutoBatchPolicy, BreakerPolicy, Limits, Quota, RetryPolicy
     from batcher.writer import Writer
     from batcher.writes import Association, Write, WriteType
 
@@ -56,6 +56,7 @@ __all__ = [
     "BatcherClosed",
     "BatcherError",
     "BatcherNotOpen",
+    "BreakerPolicy",
     "ErrorDetail",
     "Event",
     "EventKind",

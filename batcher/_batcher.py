@@ -10,7 +10,7 @@ from batcher._core.entries import NO_EXTRAS, Entry
 from batcher._crew import Crew, working_for
 from batcher._receipts import Receipt, result_of
 from batcher._shell import Shell
-from batcher.destinations.function import Function, WriteFunction
+from batcher.destinations.function import Function, VerifyFunction, WriteFunction
 from batcher.events import Hook
 from batcher.outcomes import Outcome
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
@@ -36,6 +36,10 @@ class Batcher(Shell, Generic[R, T]):
     :param limits: ceilings of what is pending and in flight
     :param atomic: a raise of *write* means that nothing was applied, so the batch is sent again in
         halves until the culprit stands alone (a timeout still leaves it unknown)
+    :param verify: ``async def verify(key, records)``, used under ``RetryPolicy(on_unknown="verify")`` for records whose
+        answer was lost. It returns per record, in order: what *write* would have returned, if the record is there;
+        ``NotWritten("absent")`` if it is not, and may be sent again without the risk of a duplicate, even if the lost
+        call is carried out late; ``Unknown(why)`` if nobody knows. If it raises, it is called again later.
     :param size_of: returns the size of one record in bytes; without it bytes are not counted
     :param on_event: called in the event loop with each :class:`Event`; what it raises is logged
     """
@@ -48,12 +52,15 @@ class Batcher(Shell, Generic[R, T]):
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         atomic: bool = False,
+        verify: VerifyFunction[R, T] | None = None,
         size_of: Callable[[R], int] | None = None,
         on_event: Hook | None = None,
     ) -> None:
         if not callable(write):
             raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
-        function = Function(write)
+        if retry is not None and retry.on_unknown == "verify" and verify is None:
+            raise TypeError("RetryPolicy(on_unknown='verify') needs verify=, an async function that says what is there")
+        function = Function(write, verify)
         super().__init__(
             function,
             function.rules,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
 from random import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
 
@@ -21,6 +21,7 @@ from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._receipts import Countdown, Detached, attach, run_callback
 from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
+from batcher.destinations._protocol import Verifier
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
 from batcher.outcomes import Refused, Retry
@@ -265,6 +266,8 @@ class Crew:
         """Make one call; return its answer, or what it raised."""
         cancellations = self.backend.cancellations()
         try:
+            if batch.asks:  # which the sender has said that it can answer
+                return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
             return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
         except (Retry, Refused) as error:
             return error

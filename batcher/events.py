@@ -31,7 +31,9 @@ class FlushReason(str, Enum):
     RETRY = "retry"
     """It carries records that were asked to come again."""
     ISOLATION = "isolation"
-    """It is part of a refused batch whose culprit is looked for."""
+    """It is part of a refused batch whose culprit is looked for, or carries a record that was one in the last hour."""
+    VERIFY = "verify"
+    """It asks what became of records whose answer was lost."""
     CLOSING = "closing"
     """The batcher is closing."""
 

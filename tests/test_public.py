@@ -21,6 +21,7 @@ NAMES = [
     "BatcherClosed",
     "BatcherError",
     "BatcherNotOpen",
+    "BreakerPolicy",
     "ErrorDetail",
     "Event",
     "EventKind",

@@ -12,15 +12,19 @@ from math import inf
 from typing import Any
 
 from batcher._core.admission import Admission
+from batcher._core.breakers import Breakers
+from batcher._core.budgets import RetryBudget
+from batcher._core.concurrency import SharedAllowance
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.identities import Identities
 from batcher._core.lanes import Lane
+from batcher._core.memory import Memory
 from batcher._core.pacing import Pacing
 from batcher._core.states import State, advance, check
 from batcher.events import FlushReason
 from batcher.outcomes import Outcome, Written
-from batcher.policies import AutoBatchPolicy, LaneRules, Limits
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
 SETTLED = State.SETTLED  # a lookup less for every record
 
@@ -28,7 +32,13 @@ SETTLED = State.SETTLED  # a lookup less for every record
 class House:
     """All accepted records, by where they are."""
 
-    def __init__(self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]) -> None:
+    def __init__(
+        self,
+        auto_batch: AutoBatchPolicy,
+        retry: RetryPolicy,
+        limits: Limits,
+        rules_of: Callable[[Hashable], LaneRules],
+    ) -> None:
         self._auto_batch = auto_batch
         self._limits = limits
         self._rules_of = rules_of
@@ -41,6 +51,10 @@ class House:
         self.identities = Identities()
         self.deadlines = Deadlines()
         self.pacing = Pacing(limits.quotas, self.deadlines)
+        self.allowance = SharedAllowance(limits.max_in_flight)
+        self.breakers = Breakers(retry.breaker, retry.patience)
+        self.memory = Memory()
+        self.budget = RetryBudget(retry.budget, retry.budget_floor)
         self.closing = False
         self.closes_at = inf
         self.under_pressure = False
@@ -50,13 +64,20 @@ class House:
 
     # Lanes
 
-    def open_lane(self, key: Hashable) -> Lane:
+    def open_lane(self, key: Hashable, now: float) -> Lane:
         """Make the lane of *key*."""
         policy = self._auto_batch
         rules = self._rules_of(key)
         lane = Lane(key, rules, policy.max_records, policy.max_bytes, policy.window, self._limits.max_lane_in_flight)
+        self.breakers.attach(lane)
+        self.memory.apply(lane, now)
+        self.be_careful(lane)
         self.keep(lane)
         return lane
+
+    def be_careful(self, lane: Lane) -> None:
+        """Have newcomers look closer when the lane is full, or at once if its breaker may be open."""
+        lane.careful_from = self._limits.lane_records if lane.breaker is None else 0
 
     def keep(self, lane: Lane) -> None:
         """Have *lane* found under its key: a new one, or one that has just been forgotten and is needed again."""
@@ -161,6 +182,10 @@ class House:
             self.attend(lane, now)  # it waits for no company, so not for the next poll either
             return
         parked = unit.state is State.PARKED
+        if self.memory.suspects(unit, now):
+            lane.append_bundle(Bundle((unit,), now))
+            self.attend(lane, now)
+            return
         lane.append(unit)
         if parked:  # it may be due before the record that opened this batch
             lane.hasten(unit, unit.due_at)
@@ -217,6 +242,12 @@ class House:
         self.deadlines.drop(unit)
         for freed in self.identities.leave(unit):
             self.enter(freed, now)
+
+    def part_late(self, batch: Batch, now: float) -> None:
+        """Part the units of a call that was given up on, once it has ended."""
+        for unit in batch.parting:
+            self.part(unit, now)
+        batch.parting = ()
 
     def pending_units(self) -> Iterator[Unit]:
         """Yield every accepted and unsettled unit once, those in flight first."""

@@ -36,6 +36,7 @@ LIMITS = (
 RULES = {
     "notes": LaneRules(max_records=2, max_bytes=8, max_in_flight=1, all_or_none=False),
     "deals": LaneRules(idempotent=True),
+    "contacts": LaneRules(verifiable=True),
 }
 
 
