@@ -11,11 +11,9 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
 from random import random
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
-from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 
 from batcher._backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
 from batcher._core.engine import Engine, Verb
@@ -27,6 +25,9 @@ from batcher.destinations._protocol import Verifier
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
 from batcher.outcomes import Refused, Retry
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 
 class Sender(Protocol):
@@ -239,6 +240,8 @@ class Crew:
                 await self._make_calls(scope)
 
     async def _make_calls(self, scope: anyio.CancelScope) -> None:
+        from anyio.lowlevel import checkpoint  # here, where a loop has loaded what it needs
+
         while not scope.cancel_called:
             if not self._batches:
                 waiter = self.new_waiter()

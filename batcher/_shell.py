@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
 
 from batcher._backend import current_backend
 from batcher._core.engine import Engine
@@ -22,6 +21,9 @@ from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overload
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 
 @attrs.frozen(kw_only=True)

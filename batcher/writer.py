@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from batcher._backend import Waiter
 from batcher._core.entries import Extras
@@ -132,7 +132,8 @@ class Writer(Shell):
         except BaseException:
             crew.abandon((receipt,))
             raise
-        return cast(Written | Accepted, result_of(receipt))
+        written: Written | Accepted = result_of(receipt)
+        return written
 
     def submit_nowait(
         self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-import attrs
-
 from batcher.outcomes import Outcome, Unknown, Verdict
 from batcher.policies import LaneRules
 
@@ -21,7 +19,6 @@ VerifyFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outc
 ``NotWritten`` if it is not, ``Unknown`` if nobody knows."""
 
 
-@attrs.frozen
 class Function:
     """Calls ``write(key, records)``. It encodes nothing and knows no limits of its own.
 
@@ -29,8 +26,9 @@ class Function:
     that applies each call as a whole or not at all.
     """
 
-    write: WriteFunction[Any, Any]
-    ask: VerifyFunction[Any, Any] | None = None
+    def __init__(self, write: WriteFunction[Any, Any], ask: VerifyFunction[Any, Any] | None = None) -> None:
+        self.write = write
+        self.ask = ask
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
