@@ -118,6 +118,8 @@ class House:
             return
         if self.closing:
             at = -inf
+        if at <= now:
+            lane.due_since = min(lane.due_since, now if at == -inf else at)
         if now < lane.paused_until <= self.closes_at:
             at = max(at, lane.paused_until)
         if at <= now and lane.in_flight < lane.allowance.limit:
@@ -147,8 +149,10 @@ class House:
             lane.force(FlushReason.PRESSURE)
             self.attend(lane, now)
 
-    def pause(self, lane: Lane, until: float) -> None:
+    def pause(self, lane: Lane, until: float, now: float) -> None:
         """Let nothing of *lane* leave before *until*."""
+        if lane.paused_until <= now:
+            lane.paused_from = now
         lane.paused_until = max(lane.paused_until, until)
         self.deadlines.schedule(lane, until)
 
@@ -196,6 +200,8 @@ class House:
         lane = unit.lane
         if unit.state is State.PARKED:
             lane.parked -= len(unit.members)
+            for member in unit.members:
+                member.extras.entered_at = now
         if isinstance(unit, Group):
             lane.append_bundle(Bundle(unit.members, now, group=unit))
             self.attend(lane, now)  # it waits for no company, so not for the next poll either

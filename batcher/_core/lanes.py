@@ -39,9 +39,11 @@ class Lane:
         "breaker",
         "careful_from",
         "dead",
+        "due_since",
         "hard_max_bytes",
         "hard_max_records",
         "held_by",
+        "held_since",
         "idempotent",
         "in_flight",
         "key",
@@ -50,9 +52,12 @@ class Lane:
         "max_records",
         "meters",
         "parked",
+        "paused_from",
         "paused_until",
         "pending",
         "pending_bytes",
+        "probed_from",
+        "probed_until",
         "queue",
         "service",
         "shelved",
@@ -90,6 +95,11 @@ class Lane:
         self.parked = 0  # records of it that wait outside, behind an identity
         self.in_flight = 0  # calls
         self.paused_until = -inf
+        # Of the batch that waits now: for timing_of() only.
+        self.due_since = inf
+        self.held_since = inf
+        self.paused_from = inf
+        self.probed_from = self.probed_until = -inf
         self.meters: tuple[Meter, ...] = ()
         self.held_by: Meter | None = None  # whose quota keeps the next batch from leaving
         self.turn: float = inf  # among the held, from when it was held first until it has sent something

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any
 
+from batcher._core.attempts import come_back, stay
 from batcher._core.entries import NOT_ACCEPTED, Batch, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane
@@ -31,6 +32,12 @@ class Leaving:
             return True
         if state is State.PARKED:
             lane.parked -= len(unit.members)
+        for member in unit.members:
+            if state is State.PARKED:
+                member.extras.entered_at = now
+            elif state is State.BACKING_OFF:
+                come_back((member,), now)
+            stay(member, lane, now)
         self._house.settle(unit, fates, now)
         if state is State.BUFFERED:
             for member in unit.members:
@@ -92,6 +99,7 @@ class Leaving:
         house.in_flight.clear()
         for batch in batches:
             batch.lane.in_flight = 0
+            batch.attempt.ended_at = min(batch.attempt.ended_at, now)
             house.part_late(batch, now)
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
                 began = batch not in not_begun
