@@ -181,9 +181,14 @@ class Engine:
 
     def _accept(self, unit: Unit, now: float) -> None:
         self.house.accept(unit, now)
+        self._tell_early(unit.lane, now)
         if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
             self._leaving.withdraw(unit, now, why)
             self._collect(now)  # who waited for it
+
+    def _tell_early(self, lane: Lane, now: float) -> None:
+        if lane.mortal is not None and lane.paused_until > now:
+            self._leaving.tell_early(lane, lane.paused_until, "its lane is paused", now)
 
     def _has_work(self) -> bool:
         """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
@@ -271,6 +276,8 @@ class Engine:
         if not lane.meters:
             return True
         held_until = self.house.pacing.hold(lane, now)
+        if held_until is not None:
+            self._leaving.tell_early(lane, held_until, "its quota is used up", now)
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
@@ -350,6 +357,7 @@ class Engine:
             raise
         finally:
             self._learn(batch, sign, now)
+        self._tell_early(batch.lane, now)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
 

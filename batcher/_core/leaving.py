@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from batcher._core.attempts import come_back, stay
 from batcher._core.entries import NOT_ACCEPTED, Batch, Unit
@@ -59,6 +59,11 @@ class Leaving:
         """Settle what is buffered in *lane*."""
         for unit in dict.fromkeys(map(unit_of, lane.entries())):
             self.withdraw(unit, now, why)
+
+    def tell_early(self, lane: Lane, until: float, why: str, now: float) -> None:
+        """Settle those that cannot leave *lane* in time, because nothing does before *until*."""
+        for unit in list(lane.mortal.pop_due(until)) if lane.mortal is not None else ():
+            self.withdraw(cast(Unit, unit), now, f"{why} beyond its deadline")
 
     def refuse(self, lanes: Iterable[Lane], why: str, now: float) -> None:
         """Settle what waits in *lanes*, for a call or for another try, because a breaker has opened."""
