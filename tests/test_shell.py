@@ -202,10 +202,10 @@ async def test_statistics_are_a_frozen_snapshot():
 
 
 async def test_an_expired_record_is_not_sent():
-    """Its deadline passes while it is buffered or parked."""
-    api = Api([Retry("429", after=20)], seconds=1)
-    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=30)) as batcher:
-        backing_off = batcher.submit_nowait("r", max_delay=0, deadline=25, identity="ada")
+    """Its deadline passes while it is parked, or buffered because all the calls are out that may be."""
+    api = Api([Retry("429", after=20)], seconds=8)
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=30), limits=Limits(max_in_flight=1)) as batcher:
+        backing_off = batcher.submit_nowait("r", max_delay=0, deadline=45, identity="ada")
         await anyio.sleep(2)
         parked = batcher.submit_nowait("p", deadline=5, identity="ada")
         buffered = batcher.submit_nowait("b", key="x", deadline=5)
