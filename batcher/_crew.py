@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
 from random import random
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import anyio
 
@@ -41,6 +41,9 @@ class Sender(Protocol):
 _working: ContextVar[tuple[Crew, ...]] = ContextVar("batcher_working_for", default=())
 working_for = _working.get
 
+# Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
+_NOWHERE: Final = object()
+
 
 class Crew:
     """Everything that waits on behalf of one open batcher. It does not know the Batcher itself, so that
@@ -52,7 +55,7 @@ class Crew:
     ) -> None:
         self.engine = engine
         self.backend = backend
-        self.open_in: object = backend.loop  # None once closing: submit() asks one thing for every record
+        self.open_in: object = backend.loop  # until it closes: submit() asks one thing for every record
         self.running = backend.running
         self.now = backend.now
         self.new_waiter = backend.new_waiter
@@ -109,7 +112,7 @@ class Crew:
 
         :raises BatcherClosed: always, then
         """
-        if self.open_in is None:
+        if self.open_in is _NOWHERE:
             raise BatcherClosed("the batcher is closing or closed and takes no more records")
 
     # Doing what the engine says
@@ -304,7 +307,7 @@ class Crew:
     async def drain(self, timeout: float) -> None:
         """Close the gate, make everything due, and wait until all is settled or the time is up."""
         now = self.now()
-        self.open_in = None
+        self.open_in = _NOWHERE
         self.engine.close(now, now + timeout)
         self.turn()
         with anyio.CancelScope(deadline=now + timeout):
@@ -314,7 +317,7 @@ class Crew:
 
     def abort(self, cause: str) -> None:
         """Settle whatever is left at once."""
-        self.open_in = None
+        self.open_in = _NOWHERE
         unsent = list(self._batches)
         self._batches.clear()
         before = self.engine.outcomes()
