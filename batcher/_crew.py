@@ -324,7 +324,22 @@ class Crew:
         self.engine.abort(self.now(), cause, unsent)
         left = self.engine.outcomes() - before
         log_left_over(cause, left["unknown"], left["not_written"])
-        self.turn()
+        self._turn_to_the_end()
+
+    def _turn_to_the_end(self) -> None:
+        # No turn follows that would tell the rest, if a hook or a callback ends the program in the middle of this one.
+        # Each that does so is told of its event once, so this ends.
+        first: BaseException | None = None
+        while True:
+            try:
+                self.turn()
+                break
+            except BaseException as error:
+                if not stops_programs(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
 
     def cut_off(self) -> None:
         """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""
