@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from math import inf
 from random import random
@@ -40,6 +41,8 @@ class Sender(Protocol):
 # The crews whose write functions the current task runs in, or was started from.
 _working: ContextVar[tuple[Crew, ...]] = ContextVar("batcher_working_for", default=())
 working_for = _working.get
+
+_NOTHING: Final = nullcontext()
 
 # Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
 _NOWHERE: Final = object()
@@ -269,9 +272,10 @@ class Crew:
         """Make one call; return its answer, or what it raised."""
         cancellations = self.backend.cancellations()
         try:
-            if batch.asks:  # which the sender has said that it can answer
-                return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
-            return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
+            with _NOTHING if self._reporter is None else self._reporter.around(batch):
+                if batch.asks:  # which the sender has said that it can answer
+                    return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
+                return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
         except (Retry, Refused) as error:
             return error
         except Exception as error:
