@@ -71,6 +71,7 @@ class Crew:
         # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
         self._answers: deque[tuple[Batch, float, Any]] = deque()
         self._unseen: deque[Entry] = deque()
+        self._breakers_moved = engine.house.breakers.changes  # the same list for ever, and emptied here
         self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
         self._calling_back = False
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
@@ -140,6 +141,8 @@ class Crew:
             self._drained.set_result(None)
         if self._reporter is not None:
             self._tell(self._reporter, plan.batches)
+        elif self._breakers_moved:
+            self._breakers_moved.clear()
         if self.callbacks and not self._calling_back:
             self._call_back()
         return again
@@ -170,6 +173,12 @@ class Crew:
     def _tell(self, reporter: Reporter, dispatched: Sequence[Batch]) -> None:
         while self._answers:
             reporter.answered(*self._answers.popleft())
+        while self._breakers_moved:
+            key, of_all, state = self._breakers_moved.pop(0)
+            if of_all:
+                reporter.breaker(state, scope="destination")
+            else:
+                reporter.breaker(state, key=key)
         for batch in dispatched:
             reporter.dispatched(batch)
         while self._unseen:
