@@ -1,0 +1,176 @@
+"""Playing one seed: real library, scripted provider, virtual time."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Literal
+from unittest.mock import patch
+
+import anyio
+import attrs
+
+from batcher import Writer, _crew
+from batcher.events import Event
+from batcher.testing import virtual_time
+from tests.simulation.callers import Callers
+from tests.simulation.journals import Journal
+from tests.simulation.laws import Run, judge
+from tests.simulation.plans import Plan, plan_of
+from tests.simulation.provider import Provider
+from tests.simulation.watching import Watch
+from tests.simulation.workloads import Workload
+
+HANGS_AFTER = 20_000.0  # virtual seconds
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What came of one seed."""
+
+    plan: Plan
+    journal: Journal
+    calls: int
+    offered: int
+    accepted: int
+    seconds: float
+    """Of virtual time."""
+
+    @property
+    def broken(self) -> Counter[str]:
+        """How often which law was broken."""
+        return Counter(law for law, _ in self.journal.broken)
+
+    def fates(self) -> list[tuple[int, str | None, int, int]]:
+        """Return tag, outcome, calls and applications of each record: equal for two plays of one seed."""
+        return [
+            (each.tag, each.outcome and each.outcome.kind, each.carried, each.applied)
+            for each in self.journal.submissions
+        ]
+
+    def __str__(self) -> str:
+        plan = self.plan
+        return (
+            f"seed {plan.seed} on {plan.backend}: {plan.script}, {plan.workload}, {plan.ending}; {self.offered} records, "
+            f"{self.accepted} accepted, {self.calls} calls, {self.seconds:.1f} virtual seconds"
+        )
+
+    def complaint(self) -> str:
+        """Return which laws were broken, with figures, and how to see it again; empty if none was."""
+        if not self.journal.broken:
+            return ""
+        shown: dict[str, str] = {}
+        for law, figures in self.journal.broken:
+            shown.setdefault(law, figures)
+        lines = [f"  {law}: {figures} ({self.broken[law]} times)" for law, figures in shown.items()]
+        return "\n".join([str(self), *lines, f"  again: {self.command}"])
+
+    @property
+    def command(self) -> str:
+        """What replays it."""
+        return f"python -m tests.simulation --seed {self.plan.seed} --backend {self.plan.backend}"
+
+
+class _BodyFails(Exception):
+    """What the body of the ``async with`` raises."""
+
+
+def play(seed: int, backend: Literal["asyncio", "trio"] | None = None) -> Result:
+    """Play one seed, and judge it."""
+    plan, journal = plan_of(seed, backend), Journal()
+    with _faithful(plan):
+        run = anyio.run(_play, plan, journal, backend=plan.backend, backend_options=virtual_time(plan.backend))
+    if run is not None:
+        judge(run)
+    accepted = 0 if run is None else run.statistics.accepted
+    seconds = HANGS_AFTER if run is None else run.left_at - run.began_at
+    return Result(
+        plan=plan,
+        journal=journal,
+        calls=journal.calls,
+        offered=len(journal.submissions),
+        accepted=accepted,
+        seconds=seconds,
+    )
+
+
+@contextmanager
+def _faithful(plan: Plan) -> Iterator[None]:
+    """Take the dice of the library, and of trio's scheduler, from the seed; and keep the log quiet."""
+    logger = logging.getLogger("batcher")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    dice = Random(f"{plan.seed} jitter")
+    try:
+        with patch.object(_crew, "random", dice.random), _deterministic_trio(plan):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _deterministic_trio(plan: Plan) -> Iterator[None]:
+    if plan.backend != "trio":
+        yield
+        return
+    import trio._core._run as scheduler
+
+    assert sys.modules["trio"]
+    dice = Random(f"{plan.seed} trio")
+    with patch.multiple(scheduler, _ALLOW_DETERMINISTIC_SCHEDULING=True, _r=dice):
+        yield
+
+
+async def _play(plan: Plan, journal: Journal) -> Run | None:
+    watch = Watch(plan, journal)
+    provider = Provider(plan, journal, watch)
+
+    def hear(event: Event) -> None:
+        if event.reason is not None:
+            journal.met(f"left because: {event.reason.value}")
+        if event.kind.value == "detached":
+            journal.met("P8: an outcome that nobody waited for was observed")
+
+    writer = Writer(provider, auto_batch=plan.auto_batch, retry=plan.retry, limits=plan.limits, on_event=hear)
+    watch.writer, watch.provider = writer, provider
+    workload = Workload(plan)
+    arrivals = workload.arrivals()
+    provider.known = {each.tag: each for _, handful in arrivals for each in handful}
+    began_at = leaves_at = anyio.current_time()
+    with anyio.move_on_after(HANGS_AFTER) as patience:
+        async with anyio.create_task_group() as tasks:
+            callers = Callers(plan, journal, watch, writer, tasks)
+            with anyio.CancelScope() as host:
+                try:
+                    async with writer:
+                        await callers.come(arrivals, workload)
+                        while plan.ending == "drained" and any(each.open for each in journal.submissions):
+                            await anyio.sleep(1)
+                        leaves_at = anyio.current_time()
+                        if plan.ending == "raises":
+                            raise _BodyFails
+                        if plan.ending == "cancelled":
+                            host.cancel()
+                            await anyio.sleep(1)
+                except _BodyFails:
+                    pass
+            watch.left, left_at = True, anyio.current_time()
+    if patience.cancelled_caught:
+        open_ones = [each.tag for each in journal.submissions if each.open]
+        journal.breach("P1 hangs", f"{len(open_ones)} records are open for ever, such as {open_ones[:3]}")
+        return None
+    provider.finish()
+    return Run(
+        plan=plan,
+        journal=journal,
+        watch=watch,
+        provider=provider,
+        statistics=writer.statistics(),
+        began_at=began_at,
+        leaves_at=leaves_at,
+        left_at=left_at,
+    )
