@@ -45,7 +45,7 @@ class Callers:
 
     async def come(self, arrivals: list[tuple[float, list[Submission]]], workload: Workload) -> None:
         """Hand everything over in its time, or enough of it if the writer is left in mid-storm."""
-        began = anyio.current_time()
+        began = self.journal.now()
         for at, handful in arrivals:
             self._schedule(began + at, partial(self._hand_over, handful))
         end = arrivals[-1][0]
@@ -57,7 +57,7 @@ class Callers:
         to_the_end = self.plan.ending == "drained"
         while self._timeline and (to_the_end or self.writer.statistics().accepted < RECORDS):
             at, _, action = heappop(self._timeline)
-            if at > anyio.current_time():
+            if at > self.journal.now():
                 await anyio.sleep_until(at)
             action()
 
@@ -66,7 +66,7 @@ class Callers:
 
     def _later(self, seconds: float, action: Action) -> None:
         self._orders += 1
-        heappush(self._timeline, (anyio.current_time() + seconds, 10**9 + self._orders, action))
+        heappush(self._timeline, (self.journal.now() + seconds, 10**9 + self._orders, action))
 
     # Handing over
 
@@ -101,7 +101,7 @@ class Callers:
     def _offer(self, submission: Submission) -> None:
         """Note that a record is handed over in this very moment."""
         submission.order = len(self.journal.submissions)
-        submission.offered_at = anyio.current_time()
+        submission.offered_at = self.journal.now()
         self.journal.submissions.append(submission)
         self.watch.offered(submission)
         if submission.identity is not None:
@@ -112,7 +112,7 @@ class Callers:
             self._accept(submission)
 
     def _accept(self, submission: Submission) -> None:
-        submission.accepted_at = anyio.current_time()
+        submission.accepted_at = self.journal.now()
         self.watch.accepted(submission, submission.accepted_at)
 
     def _refuse(self, submission: Submission, why: str) -> None:
@@ -209,7 +209,7 @@ class Callers:
 
     def _cancelled(self, handful: list[Submission]) -> None:
         for submission in handful:
-            submission.cancelled_at = anyio.current_time()
+            submission.cancelled_at = self.journal.now()
             submission.detached = submission.out > 0
             self.watch.taken_back(submission)  # whether it is settled nobody tells, so it counts as open for ever
 
@@ -218,7 +218,7 @@ class Callers:
     def _tell(self, submission: Submission, outcome: Outcome | None) -> None:
         submission.outcome = outcome
         submission.told += 1
-        submission.told_at = anyio.current_time()
+        submission.told_at = self.journal.now()
         self._settled(submission)
         if not submission.carried:
             self.watch.taken_back(submission)

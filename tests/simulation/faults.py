@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import anyio
-
 from batcher import Retry, Written, WriteType
 from batcher.destinations.http_batch import Call as Request
 from batcher.destinations.http_batch import Item, by_key
@@ -53,13 +51,13 @@ def busy(provider: Provider, call: Call) -> Any:
 
 
 def too_many(provider: Provider, call: Call) -> Any:
-    provider.watch.pauses(call.lane, 0.0, anyio.current_time())
+    provider.watch.pauses(call.lane, 0.0, provider.journal.now())
     raise Retry("429", pause_lane=True)
 
 
 def too_many_until(provider: Provider, call: Call) -> Any:
     after = provider.rng.uniform(0.1, 3)
-    provider.watch.pauses(call.lane, after, anyio.current_time())
+    provider.watch.pauses(call.lane, after, provider.journal.now())
     raise Retry("429", after=after, pause_lane=True)
 
 

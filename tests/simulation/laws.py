@@ -13,6 +13,7 @@ from tests.simulation.journals import Journal, Submission
 from tests.simulation.plans import Plan
 from tests.simulation.provider import STUBBORN, Provider
 from tests.simulation.watching import INSTANT, Watch
+from tests.simulation.workloads import LONGEST_DELAY
 
 
 @attrs.frozen(kw_only=True)
@@ -56,9 +57,17 @@ def p1_one_fate(run: Run) -> None:
         if each.outcome is not None:
             told[each.outcome.kind] += 1
             journal.met(f"told: {each.outcome.kind}")
+            if (
+                isinstance(each.outcome, NotWritten)
+                and not each.carried
+                and each.outcome.cause == "its deadline passed"
+            ):
+                journal.met("deadline: a record expired unsent")
     if run.plan.roomy:  # else nobody knows who of the cancelled ones had been accepted
         accepted = told.total() + cancelled
-        journal.check("P1 count", statistics.accepted == accepted, f"{accepted} accepted, {statistics.accepted} counted")
+        journal.check(
+            "P1 count", statistics.accepted == accepted, f"{accepted} accepted, {statistics.accepted} counted"
+        )
         missing = {kind: (count, statistics.outcomes.get(kind, 0)) for kind, count in told.items()}
         more = {kind: pair for kind, pair in missing.items() if pair[0] > pair[1]}
         journal.check("P1 count", not more, f"told and counted differ: {more}")
@@ -98,7 +107,9 @@ def p5_whole(run: Run) -> None:
     for group in groups:
         applied = {min(each.applied, 1) for each in group}
         tags = [each.tag for each in group]
-        run.journal.check("P5 whole", len(applied) == 1, f"of group {tags} {[each.applied for each in group]} was applied")
+        run.journal.check(
+            "P5 whole", len(applied) == 1, f"of group {tags} {[each.applied for each in group]} was applied"
+        )
         outcomes = [each.outcome for each in group if each.outcome is not None]
         sure = {outcome.applied for outcome in outcomes if outcome.applied != "maybe"}
         run.journal.check("P5 told", len(sure) <= 1, f"group {tags} was told {[outcome.kind for outcome in outcomes]}")
@@ -153,7 +164,9 @@ def p7_rows(run: Run) -> None:
             continue
         row = run.provider.rows.get(identity)
         run.journal.met("P6: the last write of a row was known")
-        run.journal.check("P6 rows", row is each, f"{identity} holds {row and row.tag}, the last one written is {each.tag}")
+        run.journal.check(
+            "P6 rows", row is each, f"{identity} holds {row and row.tag}, the last one written is {each.tag}"
+        )
 
 
 def p8_cancelled(run: Run) -> None:
@@ -172,18 +185,23 @@ def p10_fair(run: Run) -> None:
     plan, conduct = run.plan, run.plan.conduct
     if not conduct.sick or not plan.roomy or conduct.faults or conduct.refusal != "verdict" or conduct.brownouts:
         return
-    if run.watch.crowded or plan.ending != "drained":
+    if None in run.watch.crowded or plan.ending != "drained":
         return
     waits = sorted(
         each.told_at - each.offered_at
         for each in run.journal.submissions
-        if each.tenant not in conduct.sick and each.alone and each.told and not each.bad
+        if each.told and each.alone and each.tenant not in conduct.sick and each.lane not in run.watch.crowded
+        if each.verb != "submit_all"  # who waits for several records, and some may be of the sick
     )
+    if len(waits) < 100:
+        return
     longest_call = (conduct.latency + conduct.per_record * plan.auto_batch.max_records) * (1 + conduct.spread)
-    bound = max(plan.auto_batch.window, 0.3) + 3 * longest_call
+    bound = max(plan.auto_batch.window, LONGEST_DELAY) + longest_call + INSTANT
     p99 = waits[len(waits) * 99 // 100]
     run.journal.met("P10: others were sick, and places free")
-    run.journal.check("P10 fair", p99 <= bound, f"99 % of the healthy waited up to {p99:.3f} s, the bound is {bound:.3f} s")
+    run.journal.check(
+        "P10 fair", p99 <= bound, f"99 % of the healthy waited up to {p99:.3f} s, the bound is {bound:.3f} s"
+    )
 
 
 def p11_ends(run: Run) -> None:

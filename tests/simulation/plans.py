@@ -65,7 +65,7 @@ class Crowd:
     gives_up: float = 0.02
     patience: float = 0.2
     """Seconds within which those who give up do."""
-    together: float = 0.1
+    together: float = 0.025
     """The chance that a caller hands over several records at once."""
     groups: float = 0.3
     """The share of these that are all or none."""
@@ -115,7 +115,7 @@ class Draft:
     """No faults but those of the script."""
 
 
-def plan_of(seed: int, backend: Literal["asyncio", "trio"] | None = None) -> Plan:
+def plan_of(seed: int, backend: str | None = None) -> Plan:
     """Return the plan of a seed. The seed also says which loop it runs on, unless the caller does."""
     rng = Random(seed)
     scripts, workloads = list(SCRIPTS), list(WORKLOADS)
@@ -128,13 +128,15 @@ def plan_of(seed: int, backend: Literal["asyncio", "trio"] | None = None) -> Pla
     if not draft.calm and rng.random() < 0.5:
         for name in rng.sample(SPRINKLES, 3):
             draft.conduct.faults.setdefault(name, rng.uniform(0.005, 0.03))
-    ending = rng.choice(["leaves", "raises", "cancelled"]) if workload == "shutdown" or rng.random() < 0.2 else "drained"
+    ending = (
+        rng.choice(["leaves", "raises", "cancelled"]) if workload == "shutdown" or rng.random() < 0.2 else "drained"
+    )
     if draft.conduct.stated and draft.conduct.quota is not None:
         draft.limits["quotas"] = [draft.conduct.quota]
-    loop: Literal["asyncio", "trio"] = "trio" if (seed + seed // len(scripts)) % 2 else "asyncio"
+    backend = backend or ("trio" if (seed + seed // len(scripts)) % 2 else "asyncio")
     return Plan(
         seed=seed,
-        backend=backend or loop,
+        backend="trio" if backend == "trio" else "asyncio",
         script=script,
         workload=workload,
         ending=ending,
@@ -288,7 +290,8 @@ def _dead(draft: Draft) -> None:
     draft.crowd.tenants = max(draft.crowd.tenants, 10)
     draft.conduct.sick[0] = draft.rng.choice(["hangs", "unavailable", "no connection"])
     draft.retry["deadline"] = 5.0
-    draft.limits["max_in_flight"] = 32
+    draft.limits = {"call_timeout": 5.0, "shutdown_timeout": 10.0}
+    draft.conduct.lane_in_flight = inf
 
 
 def _revoked(draft: Draft) -> None:

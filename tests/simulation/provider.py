@@ -58,7 +58,7 @@ class Window:
         self._seen: deque[tuple[float, int]] = deque()
         self._records = 0
 
-    def exceeded(self, records: int, now: float) -> bool:
+    def exceeded(self, records: float, now: float) -> bool:
         """Return whether a call with so many records is too much now."""
         while self._seen and self._seen[0][0] + self._quota.per <= now + 1e-9:
             self._records -= self._seen.popleft()[1]
@@ -129,7 +129,7 @@ class Provider:
     # A call
 
     def _depart(self, lane: Any, carried: list[Submission], all_or_none: bool) -> Call:
-        now, rng, conduct = anyio.current_time(), self.rng, self.conduct
+        now, rng, conduct = self.journal.now(), self.rng, self.conduct
         self._catch_up(now)
         call = Call(lane, carried, all_or_none, now)
         call.seconds = (conduct.latency + conduct.per_record * len(carried)) * rng.uniform(
@@ -189,7 +189,7 @@ class Provider:
         quota, conduct = self.conduct.quota, self.conduct
         if quota is None or conduct.stated:
             return
-        window, now = self._window(quota, call), anyio.current_time()
+        window, now = self._window(quota, call), self.journal.now()
         if not window.exceeded(len(call.carried), now):
             window.note(len(call.carried), now)
             return
@@ -210,6 +210,8 @@ class Provider:
         window = self._window(quota, call)
         exceeded = window.exceeded(len(call.carried), call.at)
         window.note(len(call.carried), call.at)
+        if window.exceeded(quota.records if quota.calls == inf else 1, call.at):
+            self.journal.met("quota: a stated one was used up")
         return not exceeded
 
     def _cut_off(self, call: Call) -> None:
@@ -222,7 +224,7 @@ class Provider:
     def _end(self, call: Call) -> None:
         for parent in [parent for parent, holder in self._locks.items() if holder is call]:
             del self._locks[parent]
-        self.watch.ends(call, anyio.current_time())
+        self.watch.ends(call, self.journal.now())
 
     # What is written
 
@@ -238,7 +240,7 @@ class Provider:
 
     def carry_out_later(self, call: Call) -> None:
         """Do that after the call has ended."""
-        self._late.append((anyio.current_time() + self.rng.uniform(0, LATE), call))
+        self._late.append((self.journal.now() + self.rng.uniform(0, LATE), call))
 
     def _catch_up(self, now: float) -> None:
         for item in [item for item in self._late if item[0] <= now]:

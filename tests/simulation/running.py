@@ -15,6 +15,7 @@ import anyio
 import attrs
 
 from batcher import Writer, _crew
+from batcher._backend import current_backend
 from batcher.events import Event
 from batcher.testing import virtual_time
 from tests.simulation.callers import Callers
@@ -79,11 +80,11 @@ class _BodyFails(Exception):
     """What the body of the ``async with`` raises."""
 
 
-def play(seed: int, backend: Literal["asyncio", "trio"] | None = None) -> Result:
+def play(seed: int, backend: str | None = None) -> Result:
     """Play one seed, and judge it."""
-    plan, journal = plan_of(seed, backend), Journal()
+    plan = plan_of(seed, backend)
     with _faithful(plan):
-        run = anyio.run(_play, plan, journal, backend=plan.backend, backend_options=virtual_time(plan.backend))
+        journal, run = anyio.run(_play, plan, backend=plan.backend, backend_options=virtual_time(plan.backend))
     if run is not None:
         judge(run)
     accepted = 0 if run is None else run.statistics.accepted
@@ -125,7 +126,8 @@ def _deterministic_trio(plan: Plan) -> Iterator[None]:
         yield
 
 
-async def _play(plan: Plan, journal: Journal) -> Run | None:
+async def _play(plan: Plan) -> tuple[Journal, Run | None]:
+    journal = Journal(current_backend().now)
     watch = Watch(plan, journal)
     provider = Provider(plan, journal, watch)
 
@@ -140,7 +142,7 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
     workload = Workload(plan)
     arrivals = workload.arrivals()
     provider.known = {each.tag: each for _, handful in arrivals for each in handful}
-    began_at = leaves_at = anyio.current_time()
+    began_at = leaves_at = journal.now()
     with anyio.move_on_after(HANGS_AFTER) as patience:
         async with anyio.create_task_group() as tasks:
             callers = Callers(plan, journal, watch, writer, tasks)
@@ -150,7 +152,7 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
                         await callers.come(arrivals, workload)
                         while plan.ending == "drained" and any(each.open for each in journal.submissions):
                             await anyio.sleep(1)
-                        leaves_at = anyio.current_time()
+                        leaves_at = journal.now()
                         if plan.ending == "raises":
                             raise _BodyFails
                         if plan.ending == "cancelled":
@@ -158,13 +160,13 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
                             await anyio.sleep(1)
                 except _BodyFails:
                     pass
-            watch.left, left_at = True, anyio.current_time()
+            watch.left, left_at = True, journal.now()
     if patience.cancelled_caught:
         open_ones = [each.tag for each in journal.submissions if each.open]
         journal.breach("P1 hangs", f"{len(open_ones)} records are open for ever, such as {open_ones[:3]}")
-        return None
+        return journal, None
     provider.finish()
-    return Run(
+    return journal, Run(
         plan=plan,
         journal=journal,
         watch=watch,

@@ -27,8 +27,8 @@ class Watch:
         self.provider: Provider | None = None
         self.left = False
         """The writer has been left."""
-        self.crowded = False
-        """A lane of a tenant who is well, or the whole house, had as many calls out as it may."""
+        self.crowded: set[Any] = set()
+        """Lanes that had as many calls out as they may; None if all together had."""
         self._longest_wait: dict[Any, float] = {}  # of a lane: the longest delay that anybody gave
         self._out: Counter[Any] = Counter()  # calls, by lane
         self._all_out = 0
@@ -118,7 +118,9 @@ class Watch:
 
     def _check_size(self, call: Call) -> None:
         most = self.plan.auto_batch.max_records
-        self.journal.check("P3 size", len(call.carried) <= most, f"{len(call.carried)} records in a call, {most} allowed")
+        self.journal.check(
+            "P3 size", len(call.carried) <= most, f"{len(call.carried)} records in a call, {most} allowed"
+        )
         size, most = sum(each.size for each in call.carried), self.plan.auto_batch.max_bytes
         self.journal.check("P3 size", size <= most, f"{size} bytes in a call, {most} allowed")
         fellows = call.carried[0].fellows
@@ -130,7 +132,8 @@ class Watch:
 
     def _check_pace(self, call: Call, now: float) -> None:
         assert self.provider is not None
-        self.journal.check("quota", self.provider.meter(call), f"a call of {len(call.carried)} at {now:.4f} is too much")
+        kept = self.provider.meter(call)
+        self.journal.check("quota", kept, f"a call of {len(call.carried)} at {now:.4f} exceeds the quota")
         self.journal.check("P11 silence", not self.left, f"a call at {now:.3f}, after the writer was left")
         since, until = self._paused.pop(call.lane, (-inf, -inf))
         if until > since:
@@ -138,7 +141,9 @@ class Watch:
         if now <= since + INSTANT:
             self._paused[call.lane] = since, until  # it was on its way
             return
-        self.journal.check("pause", now >= until - INSTANT, f"a call at {now:.3f} in a pause from {since:.3f} to {until:.3f}")
+        self.journal.check(
+            "pause", now >= until - INSTANT, f"a call at {now:.3f} in a pause from {since:.3f} to {until:.3f}"
+        )
         if since > -inf:
             self._lane_free_since[call.lane] = now
 
@@ -151,7 +156,9 @@ class Watch:
             else:
                 self.journal.breach("P8 cancelled", f"{tag} was sent at {now:.3f}, its caller cancelled at {at:.3f}")
         expires_at = submission.offered_at + (inf if submission.deadline is None else submission.deadline)
-        self.journal.check("deadline", now <= expires_at + INSTANT, f"{tag} sent at {now:.3f}, expired {expires_at:.3f}")
+        self.journal.check(
+            "deadline", now <= expires_at + INSTANT, f"{tag} sent at {now:.3f}, expired {expires_at:.3f}"
+        )
 
     def _check_identity(self, submission: Submission, call: Call) -> None:
         identity = submission.identity
@@ -180,16 +187,17 @@ class Watch:
 
     def _check_prompt(self, submission: Submission, now: float) -> None:
         lane = submission.lane
-        if submission.accepted_at is None or not submission.alone or self.plan.conduct.stated:
-            return
-        if not self._is_free(lane):
+        alone = all(each.alone for each in submission.fellows) if submission.fellows else submission.alone
+        if submission.accepted_at is None or not alone or self.plan.conduct.stated or not self._is_free(lane):
             return
         delay = 0.0 if submission.fellows else self._longest_wait[lane]
         due = submission.accepted_at + delay
         since = max(due, self._lane_free_since.get(lane, -inf), self._free_since)
         if since == due:
             self.journal.met("P3: nothing held a record back")
-        self.journal.check("P3 prompt", now <= since + INSTANT, f"{submission.tag} due at {since:.4f}, sent at {now:.4f}")
+        self.journal.check(
+            "P3 prompt", now <= since + INSTANT, f"{submission.tag} due at {since:.4f}, sent at {now:.4f}"
+        )
 
     def _check_full(self, call: Call, now: float) -> None:
         fresh = [each for each in call.carried if each in self._counted]
@@ -206,8 +214,10 @@ class Watch:
         limits, statistics = self.plan.limits, self.writer.statistics()
         out, lane_out = self._all_out, self._out[call.lane]
         lane_most = min(limits.max_lane_in_flight, self.plan.conduct.lane_in_flight)
-        self.crowded |= out == limits.max_in_flight
-        self.crowded |= lane_out == lane_most and call.tenant not in self.plan.conduct.sick
+        if out == limits.max_in_flight:
+            self.crowded.add(None)
+        if lane_out == lane_most:
+            self.crowded.add(call.lane)
         self.journal.check("P9 calls", out <= limits.max_in_flight, f"{out} calls out, {limits.max_in_flight} allowed")
         self.journal.check("P9 calls", lane_out <= lane_most, f"{lane_out} calls of a lane out, {lane_most} allowed")
         pending, most = statistics.pending, limits.max_pending_records

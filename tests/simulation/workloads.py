@@ -9,7 +9,11 @@ from tests.simulation.journals import Submission
 from tests.simulation.plans import LARGEST, RECORDS, Crowd, Plan
 
 PARENTS = 20
-EXTRA = 300  # records on top, so that enough are accepted of those that are offered
+LONGEST_DELAY = 0.3  # that a caller may ask for
+EXTRA = 50  # records on top, so that enough are accepted of those that are offered
+TICK = 2**-7  # seconds. Where many come, they come in ticks, which costs fewer turns of the loop
+
+_OTHERS = [WriteType.UPDATE] * 5 + [WriteType.UPSERT] * 3 + [WriteType.DELETE]
 
 
 class Workload:
@@ -42,12 +46,12 @@ class Workload:
     def _times(self, count: int) -> list[float]:
         rng, rate = self.rng, self.crowd.rate
         if self.crowd.pattern == "steady":
-            return [index / rate for index in range(count)]
+            return [index / rate // TICK * TICK for index in range(count)]
         if self.crowd.pattern == "random":
             times, now = [], 0.0
             for _ in range(count):
                 now += rng.expovariate(rate)
-                times.append(now)
+                times.append(now if rate < 1 / TICK else now // TICK * TICK)
             return times
         times, now = [], 0.0
         while len(times) < count:
@@ -58,9 +62,9 @@ class Workload:
 
     def _handful(self) -> list[Submission]:
         rng, crowd = self.rng, self.crowd
-        verb = rng.choices(["submit", "enqueue", "submit_nowait"], [3, 2, 5])[0]
-        if rng.random() >= crowd.together / 4:  # each such handful holds many
-            return [self._submission(verb)]
+        if rng.random() >= crowd.together:
+            dice = rng.random()
+            return [self._submission("submit" if dice < 0.25 else "enqueue" if dice < 0.4 else "submit_nowait")]
         if rng.random() >= crowd.groups:
             return _in_step([self._submission("submit_all") for _ in range(rng.randint(2, 30))])
         most = min(8, self.plan.auto_batch.max_records)
@@ -73,16 +77,15 @@ class Workload:
     def _tenant(self) -> int:
         if self.rng.random() < self.crowd.hot:
             return 0
-        return self.rng.randrange(self.crowd.tenants)
+        return int(self.rng.random() * self.crowd.tenants)
 
     def _submission(self, verb: str, tenant: int | None = None, kind: WriteType | None = None) -> Submission:
         rng, crowd, tag = self.rng, self.crowd, self._tag
         self._tag += 1
         tenant = self._tenant() if tenant is None else tenant
         if kind is None:
-            others = [WriteType.UPDATE, WriteType.UPSERT, WriteType.DELETE]
-            kind = WriteType.CREATE if rng.random() < crowd.creates else rng.choices(others, [5, 3, 1])[0]
-        row = str(rng.randrange(crowd.rows))
+            kind = WriteType.CREATE if rng.random() < crowd.creates else _OTHERS[int(rng.random() * len(_OTHERS))]
+        row = str(int(rng.random() * crowd.rows))
         name = f"t{tenant}"
         record: dict[str, object] = {"tag": tag}
         identity: tuple[object, ...] | None = (name, "id", row)
@@ -103,7 +106,7 @@ class Workload:
             identity=identity,
             bad=rng.random() < crowd.bad,
             parent=rng.randrange(PARENTS) if self.plan.conduct.locks else None,
-            size=self.plan.auto_batch.max_bytes + 1 if oversized else rng.randint(40, LARGEST),
+            size=self.plan.auto_batch.max_bytes + 1 if oversized else 40 + int(rng.random() * (LARGEST - 40)),
             verb=verb,
         )
         self._impatience(submission)
@@ -112,11 +115,13 @@ class Workload:
     def _impatience(self, submission: Submission) -> None:
         rng, crowd = self.rng, self.crowd
         if rng.random() < 0.05 and submission.verb not in ("submit_all", "group"):
-            submission.max_delay = rng.choice([0.0, 0.01, 0.3])
+            submission.max_delay = rng.choice([0.0, 0.01, LONGEST_DELAY])
         if rng.random() < crowd.deadlines:
             submission.deadline = rng.choice([0.05, 0.5, 3.0, 30.0])
         if rng.random() < crowd.gives_up:
-            submission.gives_up_after = rng.choice([0.0, rng.uniform(0, crowd.patience), rng.uniform(0, crowd.patience)])
+            submission.gives_up_after = rng.choice(
+                [0.0, rng.uniform(0, crowd.patience), rng.uniform(0, crowd.patience)]
+            )
 
 
 def _in_step(handful: list[Submission]) -> list[Submission]:
