@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -13,7 +13,6 @@ from anyio.abc import TaskGroup
 from batcher import (
     BatcherClosed,
     InvalidRecord,
-    NotWritten,
     Outcome,
     Overloaded,
     Receipt,
@@ -27,6 +26,7 @@ from tests.simulation.watching import Watch
 from tests.simulation.workloads import Workload
 
 Action = Callable[[], object]
+Use = Callable[[list[Submission]], Coroutine[Any, Any, None]]
 
 
 class Callers:
@@ -81,15 +81,13 @@ class Callers:
         else:
             self._start(handful, self._submit_all)
 
-    def _start(self, handful: list[Submission], use: Callable[[list[Submission]], Awaitable[None]]) -> None:
+    def _start(self, handful: list[Submission], use: Use) -> None:
         if handful[0].gives_up_after is None and not self.plan.crowd.mass_cancels:
             self.tasks.start_soon(use, handful)
         else:
             self.tasks.start_soon(self._until_cancelled, handful, use)
 
-    async def _until_cancelled(
-        self, handful: list[Submission], use: Callable[[list[Submission]], Awaitable[None]]
-    ) -> None:
+    async def _until_cancelled(self, handful: list[Submission], use: Use) -> None:
         after = handful[0].gives_up_after
         with anyio.CancelScope() as scope:
             self._scopes[scope] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from batcher import Retry, Written, WriteType
+from batcher import Retry, WriteType, Written
 from batcher.destinations.http_batch import Call as Request
 from batcher.destinations.http_batch import Item, by_key
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -13,6 +13,9 @@ from batcher import AutoBatchPolicy, Limits, Quota, RetryPolicy
 
 RECORDS = 2_000  # at least, of every seed
 LARGEST = 400  # bytes of a record
+
+Ending: TypeAlias = Literal["drained", "leaves", "raises", "cancelled"]
+_EARLY: tuple[Ending, ...] = ("leaves", "raises", "cancelled")
 
 
 @attrs.define(kw_only=True)
@@ -83,7 +86,7 @@ class Plan:
     backend: Literal["asyncio", "trio"]
     script: str
     workload: str
-    ending: Literal["drained", "leaves", "raises", "cancelled"]
+    ending: Ending
     conduct: Conduct
     crowd: Crowd
     auto_batch: AutoBatchPolicy
@@ -290,7 +293,7 @@ def _dead(draft: Draft) -> None:
     draft.crowd.tenants = max(draft.crowd.tenants, 10)
     draft.conduct.sick[0] = draft.rng.choice(["hangs", "unavailable", "no connection"])
     draft.retry["deadline"] = 5.0
-    draft.limits = {"call_timeout": 5.0, "shutdown_timeout": 10.0}
+    draft.limits = {"call_timeout": 5.0, "shutdown_timeout": 10.0, "max_in_flight": 200}
     draft.conduct.lane_in_flight = inf
 
 

@@ -37,6 +37,7 @@ class Call:
     troubled: bool = False
     """It falls into a brown-out, and fails with it."""
     applied_if_cut_off: bool = False
+    minds_locks: bool = True
     plain: bool = False
     """It was answered, and nothing is to come again."""
 
@@ -217,6 +218,7 @@ class Provider:
     def _cut_off(self, call: Call) -> None:
         self.journal.struck("cut off")
         call.doubt()
+        call.minds_locks = False  # when all calls are cut off at once, in no order, none depends on another
         if call.applied_if_cut_off:
             self.journal.struck("cut off, applied all the same")
             self.carry_out(call)
@@ -286,7 +288,9 @@ class Provider:
         raise Refused(alone, errors if named else None)
 
     def _is_locked(self, submission: Submission, call: Call) -> bool:
-        return submission.parent is not None and self._locks.get(submission.parent, call) is not call
+        if submission.parent is None or not call.minds_locks:
+            return False
+        return self._locks.get(submission.parent, call) is not call
 
     def _is_duplicate(self, submission: Submission) -> bool:
         return self.conduct.unique and submission.create and submission.applied > 0

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Literal
 from unittest.mock import patch
 
 import anyio
@@ -49,15 +48,15 @@ class Result:
     def fates(self) -> list[tuple[int, str | None, int, int]]:
         """Return tag, outcome, calls and applications of each record: equal for two plays of one seed."""
         return [
-            (each.tag, each.outcome and each.outcome.kind, each.carried, each.applied)
+            (each.tag, None if each.outcome is None else each.outcome.kind, each.carried, each.applied)
             for each in self.journal.submissions
         ]
 
     def __str__(self) -> str:
         plan = self.plan
         return (
-            f"seed {plan.seed} on {plan.backend}: {plan.script}, {plan.workload}, {plan.ending}; {self.offered} records, "
-            f"{self.accepted} accepted, {self.calls} calls, {self.seconds:.1f} virtual seconds"
+            f"seed {plan.seed} on {plan.backend}: {plan.script}, {plan.workload}, {plan.ending}; "
+            f"{self.offered} records, {self.accepted} accepted, {self.calls} calls, {self.seconds:.1f} virtual seconds"
         )
 
     def complaint(self) -> str:

@@ -98,7 +98,8 @@ class Tally:
 
     def __str__(self) -> str:
         loops = ", ".join(f"{count} on {name}" for name, count in sorted(self.by_backend.items()))
-        head = f"{self.seeds:,} seeds ({loops}), {self.records:,} records, {self.accepted:,} accepted, {self.calls:,} calls"
+        sums = f"{self.records:,} records, {self.accepted:,} accepted, {self.calls:,} calls"
+        head = f"{self.seeds:,} seeds ({loops}): {sums}"
         rows = [("fault", self.faults), ("premise of a law", self.premises)]
         lines = [f"{title:<60}{'occurred':>12}\n" + _rows(counts) for title, counts in rows]
         return "\n".join([head, *lines])
