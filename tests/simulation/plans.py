@@ -92,6 +92,8 @@ class Plan:
     auto_batch: AutoBatchPolicy
     retry: RetryPolicy
     limits: Limits
+    hook: bool
+    """Somebody listens to events."""
 
     @property
     def roomy(self) -> bool:
@@ -131,12 +133,12 @@ def plan_of(seed: int, backend: str | None = None) -> Plan:
     if not draft.calm and rng.random() < 0.5:
         for name in rng.sample(SPRINKLES, 3):
             draft.conduct.faults.setdefault(name, rng.uniform(0.005, 0.03))
-    ending = (
-        rng.choice(["leaves", "raises", "cancelled"]) if workload == "shutdown" or rng.random() < 0.2 else "drained"
-    )
+    ending: Ending = "drained"
+    if workload == "shutdown" or rng.random() < 0.2:
+        ending = rng.choice(_EARLY)
     if draft.conduct.stated and draft.conduct.quota is not None:
         draft.limits["quotas"] = [draft.conduct.quota]
-    backend = backend or ("trio" if (seed + seed // len(scripts)) % 2 else "asyncio")
+    backend = backend or ("trio" if seed // len(scripts) % 2 else "asyncio")
     return Plan(
         seed=seed,
         backend="trio" if backend == "trio" else "asyncio",
@@ -148,6 +150,7 @@ def plan_of(seed: int, backend: str | None = None) -> Plan:
         auto_batch=AutoBatchPolicy(**draft.batch),
         retry=RetryPolicy(**draft.retry),
         limits=Limits(**draft.limits),
+        hook=rng.random() < 0.5,
     )
 
 

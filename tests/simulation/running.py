@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,7 +118,6 @@ def _deterministic_trio(plan: Plan) -> Iterator[None]:
         return
     import trio._core._run as scheduler
 
-    assert sys.modules["trio"]
     dice = Random(f"{plan.seed} trio")
     with patch.multiple(scheduler, _ALLOW_DETERMINISTIC_SCHEDULING=True, _r=dice):
         yield
@@ -136,7 +134,9 @@ async def _play(plan: Plan) -> tuple[Journal, Run | None]:
         if event.kind.value == "detached":
             journal.met("P8: an outcome that nobody waited for was observed")
 
-    writer = Writer(provider, auto_batch=plan.auto_batch, retry=plan.retry, limits=plan.limits, on_event=hear)
+    writer = Writer(
+        provider, auto_batch=plan.auto_batch, retry=plan.retry, limits=plan.limits, on_event=hear if plan.hook else None
+    )
     watch.writer, watch.provider = writer, provider
     workload = Workload(plan)
     arrivals = workload.arrivals()
