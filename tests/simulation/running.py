@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from traceback import format_exception
 from unittest.mock import patch
 
 import anyio
@@ -80,9 +81,12 @@ class _BodyFails(Exception):
 
 def play(seed: int, backend: str | None = None) -> Result:
     """Play one seed, and judge it."""
-    plan = plan_of(seed, backend)
-    with _faithful(plan):
-        journal, run = anyio.run(_play, plan, backend=plan.backend, backend_options=virtual_time(plan.backend))
+    plan, journal, run = plan_of(seed, backend), Journal(), None
+    try:
+        with _faithful(plan):
+            run = anyio.run(_play, plan, journal, backend=plan.backend, backend_options=virtual_time(plan.backend))
+    except Exception as error:
+        journal.breach("P1 crashed", "".join(format_exception(error))[-2000:])
     if run is not None:
         judge(run)
     accepted = 0 if run is None else run.statistics.accepted
@@ -123,8 +127,8 @@ def _deterministic_trio(plan: Plan) -> Iterator[None]:
         yield
 
 
-async def _play(plan: Plan) -> tuple[Journal, Run | None]:
-    journal = Journal(current_backend().now)
+async def _play(plan: Plan, journal: Journal) -> Run | None:
+    journal.now = current_backend().now
     watch = Watch(plan, journal)
     provider = Provider(plan, journal, watch)
 
@@ -161,11 +165,12 @@ async def _play(plan: Plan) -> tuple[Journal, Run | None]:
                     pass
             watch.left, left_at = True, journal.now()
     if patience.cancelled_caught:
-        open_ones = [each.tag for each in journal.submissions if each.open]
-        journal.breach("P1 hangs", f"{len(open_ones)} records are open for ever, such as {open_ones[:3]}")
-        return journal, None
+        left = [each.tag for each in journal.submissions if each.open]
+        law, what = ("P1 hangs", f"such as {left[:3]}") if left else ("P11 hangs", "but leaving never ends")
+        journal.breach(law, f"{len(left)} records are open for ever, {what}")
+        return None
     provider.finish()
-    return journal, Run(
+    return Run(
         plan=plan,
         journal=journal,
         watch=watch,
