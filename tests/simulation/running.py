@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from traceback import format_exception
+from traceback import extract_tb
 from unittest.mock import patch
 
 import anyio
@@ -86,7 +86,7 @@ def play(seed: int, backend: str | None = None) -> Result:
         with _faithful(plan):
             run = anyio.run(_play, plan, journal, backend=plan.backend, backend_options=virtual_time(plan.backend))
     except Exception as error:
-        journal.breach("P1 crashed", "".join(format_exception(error))[-2000:])
+        journal.breach("P1 crashed", _where(error))
     if run is not None:
         judge(run)
     accepted = 0 if run is None else run.statistics.accepted
@@ -99,6 +99,13 @@ def play(seed: int, backend: str | None = None) -> Result:
         accepted=accepted,
         seconds=seconds,
     )
+
+
+def _where(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frame = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error}, in {frame.name}(), line {frame.lineno} of {frame.filename}"
 
 
 @contextmanager
