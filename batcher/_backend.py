@@ -6,17 +6,15 @@ is cancelled. One ``anyio.Event`` per record would cost three times as much.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from math import inf
 from threading import current_thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
-import attrs
 
 
 class Waiter(Protocol):
@@ -52,8 +50,7 @@ def wake(settled: Iterable[Waiting]) -> None:
             waiter.set_result(None)
 
 
-@attrs.frozen
-class Backend:
+class Backend(NamedTuple):
     """The event loop that a batcher was entered in."""
 
     name: str
@@ -83,6 +80,8 @@ def current_backend() -> Backend:
         # is asked directly for the same reason: both are read for every record.
         now = trio.lowlevel.current_clock().current_time
         return Backend("trio", current_thread(), current_thread, now, TrioWaiter, trio_wake, _no_cancellations)
+    import asyncio  # here, because it takes as long to load as all of this library, and trio does without
+
     loop = asyncio.get_running_loop()
     # The stock loop's time() and create_future() are time.monotonic() and Future() behind a Python call each,
     # and both are called for every record.
@@ -92,12 +91,12 @@ def current_backend() -> Backend:
     new_waiter: Callable[[], AwaitableWaiter] = loop.create_future
     if getattr(loop.create_future, "__func__", None) is asyncio.BaseEventLoop.create_future:
         new_waiter = partial(asyncio.Future, loop=loop)
-    return Backend("asyncio", loop, asyncio._get_running_loop, clock, new_waiter, wake, _asyncio_cancellations)
 
+    def cancellations() -> int:
+        task = asyncio.current_task()
+        return 0 if task is None else task.cancelling()
 
-def _asyncio_cancellations() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+    return Backend("asyncio", loop, asyncio._get_running_loop, clock, new_waiter, wake, cancellations)
 
 
 def _no_cancellations() -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar, cast
 
 from batcher._core.engine import Verb
 from batcher._core.entries import NO_EXTRAS, Entry
 from batcher._crew import Crew, working_for
+from batcher._hooks import linking
 from batcher._receipts import Receipt, result_of
 from batcher._shell import Shell
-from batcher.destinations.function import Function, WriteFunction
+from batcher.destinations.function import Function, VerifyFunction, WriteFunction
 from batcher.events import Hook
 from batcher.outcomes import Outcome
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
@@ -36,8 +37,12 @@ class Batcher(Shell, Generic[R, T]):
     :param limits: ceilings of what is pending and in flight
     :param atomic: a raise of *write* means that nothing was applied, so the batch is sent again in
         halves until the culprit stands alone (a timeout still leaves it unknown)
+    :param verify: ``async def verify(key, records)``, used under ``RetryPolicy(on_unknown="verify")`` for records whose
+        answer was lost. It returns per record, in order: what *write* would have returned, if the record is there;
+        ``NotWritten("absent")`` if it is not, and may be sent again without the risk of a duplicate, even if the lost
+        call is carried out late; ``Unknown(why)`` if nobody knows. If it raises, it is called again later.
     :param size_of: returns the size of one record in bytes; without it bytes are not counted
-    :param on_event: called in the event loop with each :class:`Event`; what it raises is logged
+    :param on_event: called in the event loop with each :class:`Event`, or several such; what one raises is logged
     """
 
     def __init__(
@@ -48,12 +53,15 @@ class Batcher(Shell, Generic[R, T]):
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         atomic: bool = False,
+        verify: VerifyFunction[R, T] | None = None,
         size_of: Callable[[R], int] | None = None,
-        on_event: Hook | None = None,
+        on_event: Hook | Sequence[Hook] | None = None,
     ) -> None:
         if not callable(write):
             raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
-        function = Function(write)
+        if retry is not None and retry.on_unknown == "verify" and verify is None:
+            raise TypeError("RetryPolicy(on_unknown='verify') needs verify=, an async function that says what is there")
+        function = Function(write, verify)
         super().__init__(
             function,
             function.rules,
@@ -64,6 +72,7 @@ class Batcher(Shell, Generic[R, T]):
             atomic=atomic,
         )
         self._size_of = size_of
+        self._new_entry = Entry if self._capture is None else linking(self._capture)
 
     async def submit(
         self,
@@ -96,7 +105,7 @@ class Batcher(Shell, Generic[R, T]):
         if identity is not None or max_delay is not None or deadline is not None or self._size_of is not None:
             extras = self._extras(crew, identity, self._measure(record), max_delay, deadline)
         waiter = crew.new_waiter()
-        entry = Entry()
+        entry = self._new_entry()
         entry.record = record
         entry.waiter = waiter
         entry.extras = extras

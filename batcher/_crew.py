@@ -11,11 +11,9 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
 from random import random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
-from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 
 from batcher._backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
 from batcher._core.engine import Engine, Verb
@@ -23,9 +21,13 @@ from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._receipts import Countdown, Detached, attach, run_callback
 from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
+from batcher.destinations._protocol import Verifier
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
 from batcher.outcomes import Refused, Retry
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 
 class Sender(Protocol):
@@ -61,7 +63,7 @@ class Crew:
         self._call_timeout = call_timeout
         self._reporter = None if hook is None else Reporter(hook)
         # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
-        self._answers: deque[tuple[Batch, float]] = deque()
+        self._answers: deque[tuple[Batch, float, Any]] = deque()
         self._unseen: deque[Entry] = deque()
         self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
         self._calling_back = False
@@ -223,9 +225,9 @@ class Crew:
             scope, (batch, began_at) = next(iter(self._calls.items()))
             self._late[scope] = self._calls.pop(scope)
             scope.cancel()
-            now = self.now()
-            if self.engine.give_up_on(batch, self._timeout_error(), now):
-                self._note_answer(batch, now - began_at)
+            now, error = self.now(), self._timeout_error()
+            if self.engine.give_up_on(batch, error, now):
+                self._note_answer(batch, now - began_at, error)
 
     def _timeout_error(self) -> TimeoutError:
         return TimeoutError(f"the call took longer than {self._call_timeout:g} s and was cancelled")
@@ -238,6 +240,8 @@ class Crew:
                 await self._make_calls(scope)
 
     async def _make_calls(self, scope: anyio.CancelScope) -> None:
+        from anyio.lowlevel import checkpoint  # here, where a loop has loaded what it needs
+
         while not scope.cancel_called:
             if not self._batches:
                 waiter = self.new_waiter()
@@ -262,6 +266,8 @@ class Crew:
         """Make one call; return its answer, or what it raised."""
         cancellations = self.backend.cancellations()
         try:
+            if batch.asks:  # which the sender has said that it can answer
+                return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
             return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
         except (Retry, Refused) as error:
             return error
@@ -282,12 +288,12 @@ class Crew:
         now = self.now()
         self.engine.settle(batch, answer, now, random())
         if not given_up:
-            self._note_answer(batch, now - began_at)
+            self._note_answer(batch, now - began_at, answer)
         self.turn()
 
-    def _note_answer(self, batch: Batch, seconds: float) -> None:
+    def _note_answer(self, batch: Batch, seconds: float, answer: Any) -> None:
         if self._reporter is not None:
-            self._answers.append((batch, seconds))
+            self._answers.append((batch, seconds, answer))
 
     # Ending
 
@@ -316,6 +322,11 @@ class Crew:
         left = self.engine.outcomes() - before
         log_left_over(cause, left["unknown"], left["not_written"])
         self.turn()
+
+    def cut_off(self) -> None:
+        """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""
+        if self._reporter is not None:
+            self._reporter.cut_off(self.now())
 
     async def wait_in(self, countdown: Countdown) -> None:
         """Wait until *countdown* has reached zero."""

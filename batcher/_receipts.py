@@ -27,7 +27,9 @@ class Receipt(Entry, Generic[T_co]):
     :class:`~batcher.errors.RecordError`. A cancelled ``await`` only stops waiting.
     """
 
-    __slots__ = ("_crew",)
+    __slots__ = ("_crew", "link")
+
+    link: Any  # see LinkedEntry; not set if the hook captures nothing
 
     def __init__(self, crew: Crew, record: Any, extras: Extras = NO_EXTRAS, waiter: Waiter | None = None) -> None:
         self.record = record

@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import count
+from typing import Any
 
 from batcher._core.entries import Batch, Entry
-from batcher.events import Event, EventKind, Hook
-from batcher.outcomes import Outcome
+from batcher._core.verdicts import listed
+from batcher._hooks import capture_of, distinct, logger, stops_programs, tell
+from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
+from batcher.outcomes import Outcome, Retry, Unknown
 
-logger = logging.getLogger("batcher")
-logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
+__all__ = ["Reporter", "log_left_over", "log_raise", "logger", "stops_programs"]
+
+_numbers = count(1)  # of batches, in the whole process: several batchers may share a hook
 
 
 class Reporter:
-    """Makes events and gives them to the hook. What the hook raises is its own affair."""
+    """Makes events and gives them to the hook. What the hook raises is its own affair.
 
-    __slots__ = ("_hook",)
+    Each batch that is told to be dispatched is told to be answered once.
+    """
+
+    __slots__ = ("_hook", "_links", "_out")
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
+        self._links = capture_of(hook) is not None
+        self._out: dict[Batch, int] = {}  # told to be dispatched and not yet answered: their numbers
 
     def dispatched(self, batch: Batch) -> None:
         """Tell that a batch was handed to a worker."""
+        self._out[batch] = number = next(_numbers)
         self._emit(
             Event(
                 kind=EventKind.DISPATCHED,
+                batch=number,
                 key=batch.lane.key,
                 reason=batch.reason,
                 records=len(batch.sent),
                 size_bytes=batch.size,
                 seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.sent),
+                links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
             )
         )
 
-    def answered(self, batch: Batch, seconds: float) -> None:
-        """Tell what became of the records of a call."""
+    def answered(self, batch: Batch, seconds: float, answer: Any) -> None:
+        """Tell what became of the records of a call.
+
+        :param answer: what the call returned, or the exception that it ended with
+        """
+        self._answered(batch, seconds, _failure(answer, len(batch.sent)))
+
+    def cut_off(self, now: float) -> None:
+        """Tell that the batches still out were given up on, because the batcher ended."""
+        for batch in list(self._out):
+            self._answered(batch, now - batch.dispatched_at, "BatcherClosed")
+
+    def _answered(self, batch: Batch, seconds: float, failure: str | None) -> None:
+        number = self._out.pop(batch, None)
+        if number is None:
+            return  # the hook ended the program in the middle of being told what leaves
         fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
         self._emit(
             Event(
                 kind=EventKind.ANSWERED,
+                batch=number,
                 key=batch.lane.key,
                 records=len(batch.sent),
                 size_bytes=batch.size,
@@ -48,8 +75,16 @@ class Reporter:
                 outcomes=Counter(fate.kind for fate in fates),
                 retried=len(batch.sent) - len(fates),
                 codes=_codes(fates),
+                failure=failure,
             )
         )
+
+    def breaker(self, state: BreakerState, *, key: Hashable = None, scope: BreakerScope = "lane") -> None:
+        """Tell that a circuit breaker has moved.
+
+        :param key: of its lane; None if it guards the destination
+        """
+        self._emit(Event(kind=EventKind.BREAKER, key=key, scope=scope, state=state))
 
     def detached(self, entry: Entry) -> None:
         """Tell the outcome that a cancelled caller did not see."""
@@ -66,12 +101,7 @@ class Reporter:
             )
 
     def _emit(self, event: Event) -> None:
-        try:
-            self._hook(event)
-        except BaseException as error:
-            if stops_programs(error):
-                raise
-            logger.exception("the on_event hook raised; the event is lost, the records are not")
+        tell(self._hook, event)
 
 
 def log_raise(error: Exception, records: int) -> None:
@@ -89,11 +119,15 @@ def log_left_over(cause: str, unknown: int, not_written: int) -> None:
         logger.warning("%s: %d records are unknown, %d are not written", cause, unknown, not_written)
 
 
-def stops_programs(error: BaseException) -> bool:
-    """Return whether *error* is, or contains, an interrupt or an exit: nobody's outcome."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(stops_programs, error.exceptions))
-    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+def _failure(answer: Any, records: int) -> str | None:
+    """Return the name of what a call as a whole ended with; None if it was answered record by record."""
+    if isinstance(answer, Retry) and isinstance(answer.cause, BaseException):
+        answer = answer.cause
+    if isinstance(answer, BaseException):
+        return type(answer).__name__
+    if isinstance(listed(answer, records), Unknown):  # as the engine read it
+        return "UnusableAnswer"
+    return None
 
 
 def _codes(fates: Sequence[Outcome]) -> tuple[str, ...]:

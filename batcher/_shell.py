@@ -5,22 +5,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import attrs
-from anyio.abc import TaskGroup
 
 from batcher._backend import current_backend
 from batcher._core.engine import Engine
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, Unit
 from batcher._core.states import State
 from batcher._crew import Crew, Sender
+from batcher._hooks import as_hook, capture_of
 from batcher._receipts import Countdown, Receipt, count_down, result_of
 from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +61,7 @@ class Shell:
         auto_batch: AutoBatchPolicy | None,
         retry: RetryPolicy | None,
         limits: Limits | None,
-        on_event: Hook | None,
+        on_event: Hook | Sequence[Hook] | None,
         atomic: bool = False,
     ) -> None:
         for name, value, expected in (
@@ -70,7 +73,8 @@ class Shell:
                 raise TypeError(f"{name} must be {expected.__name__}(...), not {type(value).__name__}")
         self._sender = sender
         self._limits = limits or Limits()
-        self._on_event = on_event
+        self._on_event = as_hook(on_event)
+        self._capture = capture_of(self._on_event)
         self._engine = Engine(
             auto_batch or AutoBatchPolicy(), retry or RetryPolicy(), self._limits, rules_of, atomic=atomic
         )
@@ -120,7 +124,10 @@ class Shell:
         self._open = False
         crashed = tasks.cancel_scope.cancel_called  # by one of our own tasks that ended, unasked
         tasks.cancel_scope.cancel()
-        swallowed = await self._leave(tasks, error, interruption)
+        try:
+            swallowed = await self._leave(tasks, error, interruption)
+        finally:
+            crew.cut_off()
         if crashed and swallowed:
             raise BatcherError("a task of the batcher was cancelled from outside, and the body with it")
         return swallowed
@@ -189,6 +196,8 @@ class Shell:
 
     def _accept(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
         """Give a record to the engine, and do what that makes necessary."""
+        if self._capture is not None:
+            receipt.link = self._capture()
         crew.obey(self._engine.submit(receipt, key, crew.now()))
 
     def _accept_now(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
@@ -235,6 +244,9 @@ class Shell:
 
     async def _accept_group(self, crew: Crew, receipts: Sequence[Receipt[Any]], key: Hashable) -> list[Outcome]:
         """Accept an all-or-none group, and wait for it."""
+        if self._capture is not None:
+            for receipt in receipts:
+                receipt.link = self._capture()
         group, verb = self._engine.submit_group(receipts, key, crew.now())
         crew.obey(verb)
         await self._wait_for(crew, receipts, (group,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -31,21 +31,30 @@ class FlushReason(str, Enum):
     RETRY = "retry"
     """It carries records that were asked to come again."""
     ISOLATION = "isolation"
-    """It is part of a refused batch whose culprit is looked for."""
+    """It is part of a refused batch whose culprit is looked for, or carries a record that was one in the last hour."""
+    VERIFY = "verify"
+    """It asks what became of records whose answer was lost."""
     CLOSING = "closing"
     """The batcher is closing."""
+
+
+BreakerScope: TypeAlias = Literal["lane", "destination"]
+BreakerState: TypeAlias = Literal["open", "half_open", "closed"]
 
 
 class EventKind(str, Enum):
     """What happened."""
 
     DISPATCHED = "dispatched"
-    """A batch was handed to a worker: ``key``, ``reason``, ``records``, ``size_bytes``, ``seconds`` waited."""
+    """A batch was handed to a worker: ``batch``, ``key``, ``reason``, ``records``, ``size_bytes``, ``seconds``
+    waited, ``links``."""
     ANSWERED = "answered"
-    """The call ended: ``key``, ``records``, ``seconds`` it took, ``outcomes`` of those settled by it,
-    ``retried``, ``codes``."""
+    """The call ended, or was given up on; once for each batch dispatched: ``batch``, ``key``, ``records``,
+    ``size_bytes``, ``seconds`` it took, ``outcomes`` of those settled by it, ``retried``, ``codes``, ``failure``."""
     DETACHED = "detached"
     """A cancelled caller's record, in flight at the time, met its outcome: ``key``, ``outcomes``, ``codes``."""
+    BREAKER = "breaker"
+    """A circuit breaker has moved: ``scope``, ``key`` of its lane, ``state``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +64,9 @@ class Event:
     kind: EventKind
     key: Hashable = None
     """The key of the lane, as submitted; for a Writer the lane that the destination named."""
+    batch: int = 0
+    """The number of the batch, the same when it is dispatched and when it is answered. No two batches of a process
+    share one; a record that is sent again travels in a new batch."""
     reason: FlushReason | None = None
     """Why the batch left."""
     records: int = 0
@@ -69,7 +81,25 @@ class Event:
     """Records that will be sent again."""
     codes: tuple[str, ...] = ()
     """Distinct error codes among the outcomes, sorted, at most ten."""
+    failure: str | None = None
+    """If the call failed as a whole, the name of the exception that it ended with; ``"Retry"`` or ``"Refused"`` where
+    it had only words, ``"UnusableAnswer"`` if its answer did not fit the records, ``"BatcherClosed"`` if it was out
+    when the batcher ended."""
+    links: tuple[Any, ...] = attrs.field(default=(), repr=False)
+    """What the hook's own ``capture()`` returned when the records of the batch were submitted: each object once, None
+    left out, at most 128."""
+    scope: BreakerScope | None = None
+    """What the breaker guards."""
+    state: BreakerState | None = None
+    """What the breaker is now."""
 
+
+LaneLabel: TypeAlias = Callable[[Any], str]
+"""Returns what may be shown of the key of a lane, in logs and metrics."""
 
 Hook: TypeAlias = Callable[[Event], object]
-"""Called in the event loop with one :class:`Event`. What it raises is logged and harms nobody."""
+"""Called in the event loop with one :class:`Event`. What it raises is logged and harms nobody.
+
+It may have a method ``capture()``, which is called with nothing at each submit, in the caller's context variables; what
+it returns, unless None, comes back in :attr:`Event.links`.
+"""

@@ -210,10 +210,13 @@ class Refused(Exception):
 
     :param errors: what the provider said of the call
     :param named: position in the batch to the errors of that record, for every culprit the answer names
+    :param too_large: the call carried too much, as HTTP 413 says: its records are sent again in smaller batches, and
+        the lane keeps to that for an hour
     """
 
-    def __init__(self, errors: object, named: Mapping[int, object] | None = None) -> None:
+    def __init__(self, errors: object, named: Mapping[int, object] | None = None, *, too_large: bool = False) -> None:
         super().__init__(errors, named)
+        self.too_large = too_large
         self.errors = _to_errors(errors)
         self.named = {index: _to_errors(each) for index, each in (named or {}).items()}
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import selectors
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -21,6 +21,7 @@ import attrs
 from batcher._shell import Statistics
 from batcher.destinations import Prepared
 from batcher.destinations._json import check_json, encode
+from batcher.destinations._verifying import Found, Sent, outcomes_of
 from batcher.outcomes import Outcome, Refused, Retry, Verdict, Written
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
@@ -111,22 +112,33 @@ class ScriptedDestination:
 
     A step is a list with one verdict per record, an exception to raise, :func:`lost`, or a function of the destination
     and the call that returns verdicts or raises. Verdicts of a step are told and change nothing; only :meth:`apply`
-    does. Updates, upserts and deletes may be sent again, as at most real destinations.
+    does. Updates, upserts and deletes may be sent again, as at most real destinations. Where an object has a unique
+    field, :meth:`verify` tells which creates were applied, and a second record with the same value is refused.
 
     :param script: the steps
+    :param unique: object to a field whose values no two records share
     :param seconds: seconds or timedelta that every call takes
     :param max_records: records that one call may carry
     """
 
-    def __init__(self, *script: Step, seconds: float | timedelta = 0.0, max_records: int = 100) -> None:
+    def __init__(
+        self,
+        *script: Step,
+        seconds: float | timedelta = 0.0,
+        max_records: int = 100,
+        unique: Mapping[str, str] | None = None,
+    ) -> None:
         self.script: list[Step] = list(script)
         """The steps to come."""
         self.calls: list[SentCall] = []
         """What has arrived, in order."""
+        self.questions: list[SentCall] = []
+        """The calls about which :meth:`verify` was asked, in order."""
         self.records: dict[str, dict[str, dict[str, Any]]] = {}
         """What was applied: object to id to record."""
         self._seconds = to_seconds("seconds", seconds)
         self._max_records = LaneRules(max_records=max_records).max_records
+        self._unique = dict(unique or {})
         self._ids = 0
 
     def encode(self, write: Write) -> Prepared:
@@ -146,7 +158,9 @@ class ScriptedDestination:
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call may carry."""
         assert isinstance(lane, tuple), "encode() made it"
-        return LaneRules(max_records=self._max_records, idempotent=lane[1] is not WriteType.CREATE)
+        creates = lane[1] is WriteType.CREATE
+        verifiable = creates and lane[0] in self._unique
+        return LaneRules(max_records=self._max_records, idempotent=not creates, verifiable=verifiable)
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Note the call, and do the next step."""
@@ -160,6 +174,22 @@ class ScriptedDestination:
         if step is None:
             return self.apply(call)
         return step(self, call) if callable(step) else step
+
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Note the question, and tell which of the records are here. It takes the time of a call."""
+        assert isinstance(lane, tuple), "encode() made it"
+        self.questions.append(SentCall(anyio.current_time(), lane[0], lane[1], lane[2], tuple(items), False))
+        await anyio.sleep(self._seconds)
+        sent = [Sent(self._value(lane[0], record), record) for record in items]
+        stored = self.records.get(lane[0], {})
+        found = [Found(self._value(lane[0], record), key, record) for key, record in stored.items()]
+        absent = {each.key for each in sent if each.key is not None} - {each.key for each in found}
+        return outcomes_of(sent, found, absent, lambda one, other: _frozen(one) == _frozen(other))
+
+    def _value(self, kind: str, record: Mapping[str, Any]) -> str | None:
+        """Return the unique value of a record, if it has one."""
+        field = self._unique.get(kind)
+        return _frozen({field: record[field]}) if field is not None and field in record else None
 
     def apply(self, call: SentCall) -> list[Verdict]:
         """Write the records of *call*, and return what a faithful service says of them.
@@ -181,6 +211,10 @@ class ScriptedDestination:
             key = next((each for each, known in stored.items() if known.get(by) == record[by]), None)
         if call.type in (WriteType.UPDATE, WriteType.DELETE) and key not in stored:
             return ValueError("no record has this id")
+        value = self._value(call.object, record)
+        taken = value is not None and value in (self._value(call.object, known) for known in stored.values())
+        if call.type is WriteType.CREATE and taken:
+            return ValueError("another record has the unique value")
         if call.type is WriteType.DELETE:
             del stored[key]
             return Written(key)
@@ -227,5 +261,5 @@ def check_conserved(statistics: Statistics) -> None:
     assert sum(statistics.outcomes.values()) == statistics.settled, f"outcomes are lost: {statistics}"
 
 
-def _frozen(record: dict[str, Any]) -> str:
+def _frozen(record: Mapping[str, Any]) -> str:
     return json.dumps(record, sort_keys=True)

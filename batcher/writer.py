@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from batcher._backend import Waiter
 from batcher._core.entries import Extras
@@ -30,7 +30,7 @@ class Writer(Shell):
     :param auto_batch: when a batch is due; by default 100 records, 1 MB, 0.05 s
     :param retry: when to try again; by default for 60 s, and never what may have been applied
     :param limits: ceilings of what is pending and in flight
-    :param on_event: called in the event loop with each :class:`Event`; what it raises is logged
+    :param on_event: called in the event loop with each :class:`Event`, or several such; what one raises is logged
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Writer(Shell):
         auto_batch: AutoBatchPolicy | None = None,
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
-        on_event: Hook | None = None,
+        on_event: Hook | Sequence[Hook] | None = None,
     ) -> None:
         if not all(hasattr(destination, name) for name in ("encode", "rules", "send", "__aenter__", "__aexit__")):
             raise TypeError(
@@ -132,7 +132,8 @@ class Writer(Shell):
         except BaseException:
             crew.abandon((receipt,))
             raise
-        return cast(Written | Accepted, result_of(receipt))
+        written: Written | Accepted = result_of(receipt)
+        return written
 
     def submit_nowait(
         self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None

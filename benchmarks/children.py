@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 # No child takes longer in a full run on a busy machine of two cores; one that does is stopped.
@@ -26,10 +26,10 @@ def run_child(module: str, *arguments: str, timeout: float = CHILD_SECONDS) -> s
     ).stdout
 
 
-def run_code(code: str, *, timeout: float = 60.0) -> str:
+def run_code(code: str, *, env: Mapping[str, str] | None = None, timeout: float = 60.0) -> str:
     """Run a piece of code in a fresh interpreter and return what it printed."""
     return subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=timeout
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, env=env, timeout=timeout
     ).stdout
 
 

@@ -28,12 +28,15 @@ LAYERS = {
     "destinations": 2,
     "_backend": 3,
     "_trio": 3,
+    "_event_log": 3,
+    "_hooks": 3,
     "_receipts": 3,
     "_reporting": 3,
     "_crew": 3,
     "_shell": 3,
     "_batcher": 3,
     "writer": 4,
+    "otel": 5,
     "server": 5,
     "testing": 5,
     "sandbox": 5,
@@ -87,7 +90,18 @@ def test_only_the_backend_knows_the_backends():
 
 
 def test_importing_the_library_loads_no_destination_and_no_extra():
-    """`import batcher` alone imports neither httpx nor sqlite3 nor rich nor trio."""
-    code = "import sys, batcher; print(sorted({'httpx', 'sqlite3', 'rich', 'trio', 'orjson'} & set(sys.modules)))"
+    """The public names alone import neither httpx nor sqlite3 nor rich nor trio nor opentelemetry."""
+    extras = {"httpx", "sqlite3", "rich", "trio", "orjson", "opentelemetry"}
+    code = f"import sys; from batcher import *; print(sorted({extras} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_importing_the_library_loads_no_event_loop():
+    """The names load what they need and no more: who runs on trio never loads asyncio, a module of errors no anyio."""
+    code = (
+        "import sys; from batcher import RecordUnknown, Write; print('anyio' in sys.modules);"
+        "from batcher import Batcher, Writer; print('asyncio' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.split() == ["False", "False"]

@@ -127,11 +127,18 @@ async def test_events_tell_what_happened_and_why():
 
     first, answered, again, last = events
     assert first == Event(
-        kind=EventKind.DISPATCHED, key="contacts", reason=FlushReason.DELAY, records=3, size_bytes=6, seconds=1.0
+        kind=EventKind.DISPATCHED,
+        key="contacts",
+        batch=first.batch,
+        reason=FlushReason.DELAY,
+        records=3,
+        size_bytes=6,
+        seconds=1.0,
     )
     assert answered == Event(
         kind=EventKind.ANSWERED,
         key="contacts",
+        batch=first.batch,
         records=3,
         size_bytes=6,
         seconds=2.0,

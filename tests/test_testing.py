@@ -186,3 +186,42 @@ async def test_what_never_was_sent_is_not_there():
                 ADA,
             )
     destination.check([(create(ADA), caught.value.outcome)])
+
+
+async def test_it_tells_what_became_of_a_lost_answer():
+    """Written with its id, absent, or unknown where the unique value is that of other data; and notes the question."""
+    crm = ScriptedDestination(lost(applied=True), seconds=2, unique={"contacts": "email"})
+    records = [ADA, BOB, {"email": "eve@example.com"}, {"phone": "1"}]
+    prepared = [crm.encode(create(record)) for record in records]
+    lane, items = prepared[0].lane, [each.item for each in prepared]
+    assert crm.rules(lane).verifiable and not crm.rules(crm.encode(Write("deals", "create", ADA)).lane).verifiable
+    with pytest.raises(Retry):
+        await crm.send(lane, items[:2], all_or_none=False)
+    crm.records["contacts"]["2"] = {**BOB, "phone": "1"}
+    before = anyio.current_time()
+    outcomes = await crm.verify(lane, items)
+    assert [outcome.kind for outcome in outcomes] == ["written", "unknown", "not_written", "unknown"]
+    assert outcomes[0] == Written("1") and anyio.current_time() == before + 2
+    assert [question.records for question in crm.questions] == [tuple(records)] and len(crm.calls) == 1
+
+
+async def test_it_refuses_a_unique_value_that_is_taken():
+    """Else an absent record that is sent again could be there twice."""
+    crm = ScriptedDestination(unique={"contacts": "email"})
+    async with Writer(crm) as writer:
+        await writer.create("contacts", ADA)
+        with pytest.raises(RecordRejected):
+            await writer.create("contacts", ADA)
+        await writer.create("deals", ADA)
+        await writer.create("deals", ADA)
+    assert [len(crm.records[kind]) for kind in ("contacts", "deals")] == [1, 2]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_with_verify_a_lost_create_is_written_once(applied):
+    """The application's test needs no network for it."""
+    crm = ScriptedDestination(lost(applied=applied), unique={"contacts": "email"})
+    async with Writer(crm, retry=RetryPolicy(on_unknown="verify")) as writer:
+        written = await writer.create("contacts", ADA)
+        check_conserved(writer.statistics())
+    assert crm.records == {"contacts": {written.record_id: ADA}} and len(crm.calls) == 2 - applied

@@ -124,10 +124,10 @@ def test_error_messages_name_codes_and_fields_and_stay_short():
         (lambda: RetryPolicy(max_attempts=0), ValueError, "max_attempts must be at least 1, not 0"),
         (lambda: RetryPolicy(max_attempts=1.5), TypeError, "max_attempts must be a whole number or math.inf, not 1.5"),
         (
-            lambda: RetryPolicy(on_unknown="ask"),
+            lambda: RetryPolicy(on_unknown="ask"),  # type: ignore[arg-type]
             ValueError,
             "on_unknown must be 'raise', 'retry' or 'verify', not 'ask'",
-        ),  # type: ignore[arg-type]
+        ),
         (lambda: Limits(max_lane_records=0), ValueError, "max_lane_records must be at least 1, not 0"),
         (lambda: Limits(max_in_flight=0), ValueError, "max_in_flight must be at least 1, not 0"),
     ],

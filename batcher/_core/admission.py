@@ -1,7 +1,8 @@
 """Admission: who may enter a full house, and in which order.
 
-Waiters go in by order of arrival among those whose lane has room. A full lane holds up nobody else:
-its waiters are set aside until it has room again, so no step walks over them.
+Waiters go in by order of arrival among those whose lane has room; where places are shared out, those of the tenant that
+holds the fewest for its weight go first. A full lane holds up nobody else: its waiters are set aside until it has room
+again, so no step walks over them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Admission:
         self._sequence = 0
         self._waiting = 0
         self.queues: dict[Lane, OrderedDict[Unit, int]] = {}  # who waits -> order of arrival
-        # The first waiter of each lane that is not known to be full. Stale pairs are skipped.
-        self._heads: list[tuple[int, Lane]] = []
+        # Share of its tenant, arrival, lane: of the first waiter of each lane that is not known to be full; or stale.
+        self._heads: list[tuple[float, int, Lane]] = []
 
     def __len__(self) -> int:
         return self._waiting
@@ -42,6 +43,8 @@ class Admission:
     def lane_has_room(self, lane: Lane, count: int, size: int) -> bool:
         """Return whether *lane* may hold that much more."""
         limits = self._limits
+        if lane.tenant is not None and lane.tenant.pending + count > limits.lane_records:
+            return False
         return lane.pending + count <= limits.lane_records and lane.pending_bytes + size <= limits.lane_bytes
 
     def house_has_room(self, count: int, size: int) -> bool:
@@ -74,13 +77,21 @@ class Admission:
         self.pending_bytes += size
         lane.pending += count
         lane.pending_bytes += size
+        if lane.tenant is not None:
+            lane.tenant.pending += count
 
     def release(self, lane: Lane, count: int, size: int) -> None:
         """Count records that have just been settled."""
         self.hold(lane, -count, -size)
+        for each in (lane,) if lane.tenant is None else lane.tenant.waiting:
+            self._show(each)
+
+    def _show(self, lane: Lane) -> None:
+        """Have the first waiter of *lane* looked at, if there is one."""
         queue = self.queues.get(lane)
         if queue:
-            heappush(self._heads, (next(iter(queue.values())), lane))
+            share = 0.0 if lane.tenant is None else lane.tenant.share
+            heappush(self._heads, (share, next(iter(queue.values())), lane))
 
     def enqueue(self, unit: Unit) -> None:
         """Make *unit* wait for its lane."""
@@ -90,7 +101,9 @@ class Admission:
         queue[unit] = self._sequence
         self.free_until = 0
         if len(queue) == 1:
-            heappush(self._heads, (self._sequence, unit.lane))
+            if unit.lane.tenant is not None:
+                unit.lane.tenant.waiting[unit.lane] = None
+            self._show(unit.lane)
 
     def remove(self, unit: Unit) -> None:
         """Forget a waiter. Nothing of it remains."""
@@ -100,10 +113,12 @@ class Admission:
         self._waiting -= 1
         if not queue:
             del self.queues[unit.lane]
+            if unit.lane.tenant is not None:
+                del unit.lane.tenant.waiting[unit.lane]
             if not self.queues:
                 self.free_until = self._limits.max_pending_records
         elif was_head:
-            heappush(self._heads, (next(iter(queue.values())), unit.lane))
+            self._show(unit.lane)
 
     def next_admitted(self) -> Unit | None:
         """Take out and count the next unit that may enter; None if nobody may."""
@@ -127,11 +142,14 @@ class Admission:
     def _first(self) -> Unit | None:
         """Return the first to arrive among those whose lane has room."""
         while self._heads:
-            arrival, lane = self._heads[0]
+            share, arrival, lane = self._heads[0]
             queue = self.queues.get(lane)
-            if queue:
+            grown = lane.tenant is not None and lane.tenant.share > share
+            if queue and not grown:
                 unit = next(iter(queue))
                 if queue[unit] == arrival and self.lane_has_room(lane, len(unit.members), unit.size):
                     return unit
             heappop(self._heads)  # gone, no longer first, or its lane is full: release() brings it back
+            if grown and queue and next(iter(queue.values())) == arrival:
+                self._show(lane)  # its tenant has got more since
         return None

@@ -12,19 +12,25 @@ from enum import IntEnum
 from math import inf
 from typing import Any
 
-from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.breakers import GOOD, Sign
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Budget, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
+from batcher._core.leaving import Leaving
 from batcher._core.pacing import Meter, note
-from batcher._core.retries import not_sent
+from batcher._core.retries import asks, may_ask, may_try_again
 from batcher._core.settling import Settling
-from batcher._core.states import State, advance
+from batcher._core.states import State
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
 BUFFERED = State.BUFFERED  # a lookup less for every record
+
+
+PROBE = 1  # records of a batch that finds out whether a breaker may be closed
+_AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
 
 
 class Verb(IntEnum):
@@ -67,13 +73,13 @@ class Engine:
         *,
         atomic: bool = False,
     ) -> None:
-        self.house = house = House(auto_batch, limits, rules_of)
+        self.house = house = House(auto_batch, retry, limits, rules_of)
         self._limits = limits
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
+        self._leaving = Leaving(house)
         self._lanes = house.lanes
         self._admission = house.admission
-        self._max_lane_pending = limits.lane_records
 
     # In
 
@@ -85,13 +91,13 @@ class Engine:
         try:
             lane = self._lanes[key]
         except KeyError:
-            lane = self.house.open_lane(key)
+            lane = self.house.open_lane(key, now)
         entry.lane = lane
         admission = self._admission
         if (
             entry.extras is not NO_EXTRAS
             or admission.pending >= admission.free_until
-            or lane.pending >= self._max_lane_pending
+            or lane.pending >= lane.careful_from
         ):
             return self._submit_with_care(entry, lane, now)
         # House.accept() and Lane.append() for a fresh record without size, identity and deadline, unrolled.
@@ -114,10 +120,10 @@ class Engine:
         return NOTHING
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
-        if entry.size > lane.max_bytes:
+        if entry.size > lane.hard_max_bytes:
             self.house.forget_if_idle(lane, now)
             raise InvalidRecord(
-                f"the record is too large: {entry.size} bytes exceed the {lane.max_bytes} that one call may carry"
+                f"the record is too large: {entry.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
             )
         return self._admit(entry, now)
 
@@ -126,7 +132,7 @@ class Engine:
 
         :raises InvalidGroup: it breaks a rule; nothing of it was accepted
         """
-        lane = self._lanes.get(key) or self.house.open_lane(key)
+        lane = self._lanes.get(key) or self.house.open_lane(key, now)
         group = Group(members)
         group.lane = lane
         if problem := self._group_problem(group):
@@ -165,15 +171,21 @@ class Engine:
             self._press(unit.lane, now)
             return Verb.WAIT
         admission.hold(unit.lane, count, unit.size)
-        self.house.accept(unit, now)
+        self._accept(unit, now)
         return Verb.DISPATCH if self._has_work() else Verb.CLOCK
+
+    def _accept(self, unit: Unit, now: float) -> None:
+        self.house.accept(unit, now)
+        if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
+            self._leaving.withdraw(unit, now, why)
+            self._collect(now)  # who waited for it
 
     def _has_work(self) -> bool:
         """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
         house = self.house
         if house.settled or house.admitted:
             return True
-        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < self._limits.max_in_flight
+        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < house.allowance.limit
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""
@@ -219,18 +231,19 @@ class Engine:
     def poll(self, now: float) -> Plan:
         """Return all that is to be done now."""
         house = self.house
-        self._collect(now)
-        if self._admission.queues:
-            self._let_in(now)
+        self._bring_in(now)
         batches: list[Batch] = []
-        while len(house.in_flight) < self._limits.max_in_flight:
+        while len(house.in_flight) < house.allowance.limit:
             lane = house.pacing.release(now, house.closes_at)
             if lane is None:
                 if not house.ring:
                     break
-                lane, _ = house.ring.popitem(last=False)
-            if house.closing and lane.paused_until > house.closes_at:
-                self._give_up(lane, now, "its lane is paused")
+                lane = house.ring.take()
+            if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
+                self._leaving.give_up(lane, now, why)
+                self._bring_in(now)  # who waited for a place, or for one of these
+            elif house.closing and lane.paused_until > house.closes_at:
+                self._leaving.give_up(lane, now, "its lane is paused beyond the shutdown timeout")
             elif lane.in_flight >= lane.allowance.limit:
                 house.filling[lane] = None  # the end of a call brings it back
             elif self._may_send(lane, now) and self._keeps_quotas(lane, now):
@@ -253,17 +266,27 @@ class Engine:
         held_until = self.house.pacing.hold(lane, now)
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
-            self._give_up(lane, now, "its quota is used up")
+            self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
         return held_until is None
 
     def _cut(self, lane: Lane, now: float) -> Batch:
-        batch = lane.cut(now, self.house.closing)
+        house = self.house
+        batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane) else inf)
         batch.dispatched_at = now
         note(lane, len(batch.entries), now)
+        house.ring.note_sent(lane, len(batch.entries))
+        if batch.reason not in _AGAIN:
+            house.budget.note_call(now)
+        house.in_flight[batch] = None
         lane.in_flight += 1
-        batch.changes = lane.allowance.note_sent(lane.in_flight)
-        self.house.in_flight[batch] = None
+        batch.changes = lane.allowance.note_sent(lane.in_flight), house.allowance.note_sent(len(house.in_flight))
         return batch
+
+    def _bring_in(self, now: float) -> None:
+        """Bring in everything whose time has come, and everybody for whom there is a place."""
+        self._collect(now)
+        if self._admission.queues:
+            self._let_in(now)
 
     def _collect(self, now: float) -> None:
         """Bring in everything whose time has come."""
@@ -280,29 +303,44 @@ class Engine:
                 house.pacing.look_at(item, now)
             else:
                 assert isinstance(item, (Entry, Group))
-                self.withdraw(item, now, "its deadline passed")
+                self._leaving.withdraw(item, now, "its deadline passed")
 
     def _bring_back(self, backoff: Backoff, now: float) -> None:
-        del self.house.backoffs[backoff]
+        house = self.house
         units = [unit for unit in backoff.units if unit.state is State.BACKING_OFF]
-        backoff.lane.put_back([unit for unit in units if isinstance(unit, Entry)])
+        if units and not house.budget.spend(now):
+            self._postpone(backoff, units, now)
+            return
+        del house.backoffs[backoff]
+        singles = [unit for unit in units if isinstance(unit, Entry)]
+        backoff.lane.put_back([entry for entry in singles if not entry.extras.asks and entry.extras.budget is None])
         for unit in reversed(units):
             if isinstance(unit, Group):
-                backoff.lane.append_bundle(Bundle(unit.members, unit.due_at, group=unit), first=True)
-        self.house.attend(backoff.lane, now)
+                bundle = Bundle(unit.members, unit.due_at, group=unit, asks=unit.members[0].extras.asks)
+                backoff.lane.append_bundle(bundle, first=True)
+        if in_doubt := [entry for entry in singles if entry.extras.asks]:
+            backoff.lane.append_bundle(Bundle(in_doubt, now, asks=True), first=True)
+        for budget, suspects in _by_budget(singles).items():
+            backoff.lane.append_bundle(Bundle(suspects, now, budget=budget), first=True)
+        house.attend(backoff.lane, now)
+
+    def _postpone(self, backoff: Backoff, units: Sequence[Unit], now: float) -> None:
+        """Have *units* wait for the retry budget, or give up on those that cannot."""
+        house, at = self.house, self.house.budget.next_at(now)
+        for unit in units:
+            may = may_ask if unit.members[0].extras.asks else may_try_again
+            if not may(self._retry, unit, at, house.closes_at):
+                self._leaving.withdraw(unit, now, "the retry budget is used up")
+        backoff.at = at
+        house.deadlines.schedule(backoff, at)
 
     def _let_in(self, now: float) -> None:
         house, admission = self.house, self._admission
         while (unit := admission.next_admitted()) is not None:
             house.under_pressure = house.under_pressure and admission.house_is_full
-            house.accept(unit, now)
+            self._accept(unit, now)
             house.admitted.append(unit)
         self._press_all(now)
-
-    def _give_up(self, lane: Lane, now: float, why: str) -> None:
-        """Settle what is held longer than the batcher will live."""
-        for unit in dict.fromkeys(map(unit_of, lane.entries())):
-            self.withdraw(unit, now, f"{why} beyond the shutdown timeout")
 
     # Back
 
@@ -317,11 +355,10 @@ class Engine:
             return  # aborted meanwhile; its records have their outcome
         del house.in_flight[batch]
         batch.lane.in_flight -= 1
-        self._part_late(batch, now)
-        congested = True  # a call that was given up on
+        house.part_late(batch, now)
+        sign = Sign(congested=True)
         try:
-            if batch.entries:
-                congested = self._settling.settle(batch, answer, now, jitter)
+            sign = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
@@ -329,9 +366,23 @@ class Engine:
                     house.settle(unit, [Unknown(error)] * len(unit.members), now)
             raise
         finally:
-            batch.lane.allowance.note_answer(batch.changes, congested=congested)
+            self._learn(batch, sign, now)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
+
+    def _learn(self, batch: Batch, sign: Sign, now: float) -> None:
+        """Take from a call what it says of the destination."""
+        house, lane = self.house, batch.lane
+        of_lane, of_all = batch.changes
+        slow = sign is GOOD and not batch.asks and lane.service.note(len(batch.sent), now - batch.dispatched_at)
+        lane.allowance.note_answer(of_lane, congested=sign.congested, slow=slow)
+        house.allowance.note_answer(lane, of_all, congested=sign.congested)
+        refused = house.breakers.note(lane, sign, now)
+        house.be_careful(lane)
+        if refused is not None:
+            self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
+            if refused.everybody:
+                house.allowance.begin_anew()
 
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
         """Settle the records of a call that takes too long, and return whether that is allowed.
@@ -339,7 +390,7 @@ class Engine:
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
         still out. Records that will be sent again wait for that, too, or they would be out twice.
         """
-        again = self._retry.sends_again(idempotent=batch.lane.idempotent)
+        again = self._retry.sends_again(idempotent=batch.lane.idempotent) or asks(self._retry, batch.lane)
         if batch not in self.house.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
@@ -347,38 +398,9 @@ class Engine:
         batch.entries = ()
         return True
 
-    def _part_late(self, batch: Batch, now: float) -> None:
-        for unit in batch.parting:
-            self.house.part(unit, now)
-        batch.parting = ()
-
     def withdraw(self, unit: Unit, now: float, cause: str = "withdrawn by its caller") -> bool:
         """Take back what no call carries; return False if one does, or if it is settled."""
-        state, lane = unit.state, unit.lane
-        if state is State.SETTLED or state is State.IN_FLIGHT:
-            return False
-        fates = [not_sent(member, cause) for member in unit.members]
-        if state is State.WAITING:
-            self._turn_away(unit, fates, now)
-            return True
-        if state is State.PARKED:
-            lane.parked -= len(unit.members)
-        self.house.settle(unit, fates, now)
-        if state is State.BUFFERED:
-            for member in unit.members:
-                lane.withdraw(member)
-            self.house.attend(lane, now)  # the next one may have less patience than the one that opened the batch
-        return True
-
-    def _turn_away(self, unit: Unit, fates: Iterable[Any], now: float) -> None:
-        self._admission.remove(unit)
-        self.house.under_pressure = self.house.under_pressure and self._admission.house_is_full
-        self.house.deadlines.drop(unit)
-        for member, fate in zip(unit.members, fates, strict=True):
-            member.verdict = fate
-        advance(unit.members, State.SETTLED)
-        self.house.settled.extend(unit.members)
-        self.house.forget_if_idle(unit.lane, now)
+        return self._leaving.withdraw(unit, now, cause)
 
     # All at once
 
@@ -405,39 +427,17 @@ class Engine:
 
     def close(self, now: float, until: float) -> None:
         """Close the gate and make everything due. What cannot be sent by *until* is settled now."""
-        house = self.house
-        self._close_gate(now, until)
-        for backoff in list(house.backoffs):
-            if backoff.at > until:
-                for unit in backoff.units:
-                    if unit.state is State.BACKING_OFF:
-                        self.withdraw(unit, now, "the batcher closed before its next try")
-        for lane in list(house.pacing.held()):  # some may have to wait for longer than there is time now
-            house.pacing.unhold(lane)
-        for lane in list(self._lanes.values()):
-            house.attend(lane, now)
-
-    def _close_gate(self, now: float, until: float) -> None:
-        self.house.closing, self.house.closes_at = True, until
-        for unit in list(self._admission.waiters()):
-            self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
+        self._leaving.close(now, until)
 
     def abort(self, now: float, cause: str, unsent: Iterable[Batch] = ()) -> None:
         """Settle everything at once and send nothing more. Calls out are unknown, but for those in *unsent*."""
-        self._close_gate(now, -inf)
-        house = self.house
-        not_begun = set(unsent)
-        batches = list(house.in_flight)
-        house.in_flight.clear()
-        for batch in batches:
-            batch.lane.in_flight = 0
-            self._part_late(batch, now)
-            for unit in dict.fromkeys(map(unit_of, batch.entries)):
-                began = batch not in not_begun
-                fates = [Unknown(cause) if began else not_sent(member, cause) for member in unit.members]
-                house.settle(unit, fates, now)
-            house.forget_if_idle(batch.lane, now)
-        while units := list(house.pending_units()):  # settling one lets in what waited for it
-            for unit in units:
-                self.withdraw(unit, now, cause)
-        house.ring.clear()
+        self._leaving.abort(now, cause, unsent)
+
+
+def _by_budget(entries: Iterable[Entry]) -> dict[Budget, list[Entry]]:
+    """Return those among whom a culprit is looked for: they share no call with others."""
+    suspects: dict[Budget, list[Entry]] = {}
+    for entry in entries:
+        if entry.extras.budget is not None and not entry.extras.asks:
+            suspects.setdefault(entry.extras.budget, []).append(entry)
+    return suspects

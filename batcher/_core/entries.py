@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from batcher._core.states import State
 from batcher.events import FlushReason
-from batcher.outcomes import Outcome, Written
+from batcher.outcomes import ErrorDetail, Outcome, Written
 
 if TYPE_CHECKING:
     from batcher._core.lanes import Lane
@@ -27,7 +27,21 @@ NOT_ACCEPTED: Final = NotAccepted()
 class Extras:
     """What most records do not have. Never changed while shared: see :meth:`Entry.own_extras`."""
 
-    __slots__ = ("attempts", "bundled", "delay", "expires_at", "force", "group", "identity", "maybe", "retries", "size")
+    __slots__ = (
+        "asks",
+        "attempts",
+        "budget",
+        "bundled",
+        "delay",
+        "expires_at",
+        "force",
+        "group",
+        "identity",
+        "maybe",
+        "refusal",
+        "retries",
+        "size",
+    )
 
     def __init__(
         self, identity: Hashable | None = None, size: int = 0, delay: float | None = None, expires_at: float = inf
@@ -38,10 +52,13 @@ class Extras:
         self.expires_at = expires_at
         self.group: Group | None = None
         self.bundled = False  # buffered in a bundle, not in the queue of its lane
+        self.budget: Budget | None = None  # of the search for a culprit among whom it is
         self.force: FlushReason | None = None  # why it is due the moment it enters its lane
         self.attempts = 0  # calls that carried it, the present one included
         self.retries = 0  # those of them that asked for another try
         self.maybe = False  # an earlier attempt may have been applied
+        self.asks = False  # the next call asks whether it was, and writes nothing
+        self.refusal: Outcome | None = None  # of a later attempt; stands if the destination does not hold it
 
 
 NO_EXTRAS: Final = Extras()
@@ -111,6 +128,14 @@ class Entry:
         return verdict if isinstance(verdict, Outcome) else Written(data=verdict)
 
 
+class LinkedEntry(Entry):
+    """A record that knows what the hook captured when it was submitted. Extras would take it off the short way in."""
+
+    __slots__ = ("link",)
+
+    link: Any
+
+
 class Group:
     """Records declared all-or-none together: admitted, sent, retried and withdrawn whole."""
 
@@ -148,10 +173,11 @@ Unit: TypeAlias = Entry | Group
 class Budget:
     """Calls left to the search for the culprits of one refused batch, shared by all its parts."""
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "errors")
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, calls: int, errors: Sequence[ErrorDetail]) -> None:
         self.calls = calls
+        self.errors = errors  # why the batch was refused, for those of whom nobody knows more in the end
 
     def spend(self, calls: int) -> bool:
         """Take that many calls, or none and return False."""
@@ -162,17 +188,26 @@ class Budget:
 
 
 class Bundle:
-    """Entries that travel in a call of their own: a group, or what is left of a refused batch."""
+    """Entries that travel in a call of their own: a group, what is left of a refused batch, or what is asked about."""
 
-    __slots__ = ("budget", "due_at", "entries", "group")
+    __slots__ = ("asks", "budget", "due_at", "entries", "group", "sibling")
 
     def __init__(
-        self, entries: Sequence[Entry], due_at: float, group: Group | None = None, budget: Budget | None = None
+        self,
+        entries: Sequence[Entry],
+        due_at: float,
+        group: Group | None = None,
+        budget: Budget | None = None,
+        sibling: Bundle | None = None,
+        *,
+        asks: bool = False,
     ) -> None:
         self.entries = entries
         self.due_at = due_at
         self.group = group
         self.budget = budget
+        self.sibling = sibling  # the other half of a refused batch: it waits for what becomes of this one
+        self.asks = asks
 
 
 class Backoff:
@@ -202,12 +237,17 @@ class Batch:
         self.reason = reason
         self.bundle = bundle
         self.dispatched_at = 0.0
-        self.changes = 0  # of the allowance of its lane, before it left
+        self.changes = (0, 0)  # of the allowances of its lane and of all, before it left
 
     @property
     def group(self) -> Group | None:
         """The group that this batch carries, if it is one."""
         return None if self.bundle is None else self.bundle.group
+
+    @property
+    def asks(self) -> bool:
+        """Whether the call asks what became of these records, and writes nothing."""
+        return self.bundle is not None and self.bundle.asks
 
     @property
     def records(self) -> list[Any]:

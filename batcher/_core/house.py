@@ -6,21 +6,26 @@ leaves the core leaves through the outbox, which :meth:`Engine.poll` empties.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import inf
 from typing import Any
 
 from batcher._core.admission import Admission
+from batcher._core.breakers import Breakers
+from batcher._core.budgets import RetryBudget
+from batcher._core.concurrency import SharedAllowance
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.identities import Identities
 from batcher._core.lanes import Lane
+from batcher._core.memory import Memory
 from batcher._core.pacing import Pacing
 from batcher._core.states import State, advance, check
+from batcher._core.tenants import Ring, RoundRobin, Tenants, WeightedRing
 from batcher.events import FlushReason
 from batcher.outcomes import Outcome, Written
-from batcher.policies import AutoBatchPolicy, LaneRules, Limits
+from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
 SETTLED = State.SETTLED  # a lookup less for every record
 
@@ -28,12 +33,22 @@ SETTLED = State.SETTLED  # a lookup less for every record
 class House:
     """All accepted records, by where they are."""
 
-    def __init__(self, auto_batch: AutoBatchPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]) -> None:
+    def __init__(
+        self,
+        auto_batch: AutoBatchPolicy,
+        retry: RetryPolicy,
+        limits: Limits,
+        rules_of: Callable[[Hashable], LaneRules],
+    ) -> None:
         self._auto_batch = auto_batch
         self._limits = limits
         self._rules_of = rules_of
         self.lanes: dict[Hashable, Lane] = {}
-        self.ring: OrderedDict[Lane, None] = OrderedDict()  # lanes that may have something to send, in turn
+        self.ring: Ring = RoundRobin()  # lanes that may have something to send, in turn
+        self.tenants: Tenants | None = None
+        if limits.fairness is not None:
+            self.ring = WeightedRing()
+            self.tenants = Tenants(limits.fairness, self.ring)
         self.filling: dict[Lane, None] = {}  # lanes that hold something and are not in the ring
         self.in_flight: dict[Batch, None] = {}
         self.backoffs: dict[Backoff, None] = {}
@@ -41,6 +56,10 @@ class House:
         self.identities = Identities()
         self.deadlines = Deadlines()
         self.pacing = Pacing(limits.quotas, self.deadlines)
+        self.allowance = SharedAllowance(limits.max_in_flight)
+        self.breakers = Breakers(retry.breaker, retry.patience)
+        self.memory = Memory()
+        self.budget = RetryBudget(retry.budget, retry.budget_floor)
         self.closing = False
         self.closes_at = inf
         self.under_pressure = False
@@ -50,20 +69,39 @@ class House:
 
     # Lanes
 
-    def open_lane(self, key: Hashable) -> Lane:
+    def open_lane(self, key: Hashable, now: float) -> Lane:
         """Make the lane of *key*."""
         policy = self._auto_batch
         rules = self._rules_of(key)
         lane = Lane(key, rules, policy.max_records, policy.max_bytes, policy.window, self._limits.max_lane_in_flight)
+        self.breakers.attach(lane)
+        self.memory.apply(lane, now)
         self.keep(lane)
+        self.be_careful(lane)
         return lane
+
+    def be_careful(self, lane: Lane) -> None:
+        """Have newcomers look closer when the lane is full, or at once if there may be more to see."""
+        plain = lane.breaker is None and lane.tenant is None
+        lane.careful_from = self._limits.lane_records if plain else 0
 
     def keep(self, lane: Lane) -> None:
         """Have *lane* found under its key: a new one, or one that has just been forgotten and is needed again."""
         if lane.key not in self.lanes:
+            # First, for these may raise: no lane is found here that nobody meters, or that is nobody's.
+            if self.tenants is not None:
+                self.tenants.enrol(lane)
             if self._limits.quotas:
-                self.pacing.enrol(lane)  # first, for it may raise: no lane is found here that nobody meters
+                self._meter(lane)
             self.lanes[lane.key] = lane
+
+    def _meter(self, lane: Lane) -> None:
+        try:
+            self.pacing.enrol(lane)
+        except BaseException:
+            if self.tenants is not None:
+                self.tenants.leave(lane)
+            raise
 
     def attend(self, lane: Lane, now: float) -> None:
         """Put *lane* in the ring if it has something due, else note when to look again."""
@@ -83,7 +121,7 @@ class House:
         if now < lane.paused_until <= self.closes_at:
             at = max(at, lane.paused_until)
         if at <= now and lane.in_flight < lane.allowance.limit:
-            self.ring[lane] = None
+            self.ring.add(lane)
         elif at <= now:
             self.filling[lane] = None  # the end of a call brings it back
         else:
@@ -118,11 +156,13 @@ class House:
         """Drop a lane that holds nothing, so that keys that are gone cost nothing."""
         if lane.idle(now) and not self.admission.waiting(lane):
             self.lanes.pop(lane.key, None)
-            self.ring.pop(lane, None)
+            self.ring.discard(lane)
             self.filling.pop(lane, None)
             self.deadlines.drop(lane)
             if lane.meters:
                 self.pacing.leave(lane, now)
+            if self.tenants is not None:
+                self.tenants.leave(lane)
 
     # Arriving
 
@@ -161,6 +201,10 @@ class House:
             self.attend(lane, now)  # it waits for no company, so not for the next poll either
             return
         parked = unit.state is State.PARKED
+        if self.memory.suspects(unit, now):
+            lane.append_bundle(Bundle((unit,), now))
+            self.attend(lane, now)
+            return
         lane.append(unit)
         if parked:  # it may be due before the record that opened this batch
             lane.hasten(unit, unit.due_at)
@@ -217,6 +261,12 @@ class House:
         self.deadlines.drop(unit)
         for freed in self.identities.leave(unit):
             self.enter(freed, now)
+
+    def part_late(self, batch: Batch, now: float) -> None:
+        """Part the units of a call that was given up on, once it has ended."""
+        for unit in batch.parting:
+            self.part(unit, now)
+        batch.parting = ()
 
     def pending_units(self) -> Iterator[Unit]:
         """Yield every accepted and unsettled unit once, those in flight first."""

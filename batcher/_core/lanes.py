@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from batcher._core.concurrency import Allowance
+from batcher._core.concurrency import Allowance, ServiceTime
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
 from batcher._core.states import State, advance
@@ -20,7 +20,9 @@ from batcher.events import FlushReason
 from batcher.policies import LaneRules
 
 if TYPE_CHECKING:
+    from batcher._core.breakers import Breaker
     from batcher._core.pacing import Meter
+    from batcher._core.tenants import Tenant
 
 
 class Lane:
@@ -34,7 +36,11 @@ class Lane:
         "_hastened",
         "all_or_none",
         "allowance",
+        "breaker",
+        "careful_from",
         "dead",
+        "hard_max_bytes",
+        "hard_max_records",
         "held_by",
         "idempotent",
         "in_flight",
@@ -48,8 +54,12 @@ class Lane:
         "pending",
         "pending_bytes",
         "queue",
+        "service",
+        "shelved",
         "size",
+        "tenant",
         "turn",
+        "verifiable",
     )
 
     def __init__(
@@ -64,10 +74,17 @@ class Lane:
         self.key = key
         self.all_or_none = rules.all_or_none
         self.idempotent = rules.idempotent
-        self.max_records = min(max_records, rules.max_records)
-        self.max_bytes = min(max_bytes, rules.max_bytes)
+        self.verifiable = rules.verifiable
+        self.hard_max_records = min(max_records, rules.max_records)  # what one record or one group may have
+        self.hard_max_bytes = min(max_bytes, rules.max_bytes)
+        self.max_records = self.hard_max_records  # what a batch is filled to: less, if a call was too large
+        self.max_bytes = self.hard_max_bytes
         self.max_delay = max_delay
         self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
+        self.service = ServiceTime()
+        self.breaker: Breaker | None = None  # if its last call has failed
+        self.tenant: Tenant | None = None  # if lanes are shared out
+        self.careful_from = inf  # pending records: a newcomer must look closer then
         self.pending = 0  # accepted and not settled: parked, buffered, in flight, backing off
         self.pending_bytes = 0
         self.parked = 0  # records of it that wait outside, behind an identity
@@ -80,6 +97,7 @@ class Lane:
         self.dead = 0  # tombstones
         self.size = 0  # bytes of the living
         self._bundles: deque[Bundle] = deque()
+        self.shelved: dict[Bundle, None] = {}  # that wait for what becomes of their sibling
         self._bundle_was_last = False
         self._forced = 0  # leading entries of the queue, tombstones included, that are due whatever the time
         self._forced_by = FlushReason.FLUSH
@@ -117,15 +135,36 @@ class Lane:
             self._forced_by = FlushReason.RETRY
         self._forced += len(entries)
 
+    def allow(self, max_records: float, max_bytes: float) -> None:
+        """Have no batch filled, and no group taken, beyond this."""
+        self.hard_max_records = min(self.hard_max_records, max_records)
+        self.hard_max_bytes = min(self.hard_max_bytes, max_bytes)
+        self.fill_to(max_records, max_bytes)
+
+    def fill_to(self, max_records: float, max_bytes: float) -> None:
+        """Have batches filled to this at most."""
+        self.max_records = min(self.max_records, max_records)
+        self.max_bytes = min(self.max_bytes, max_bytes)
+
     def append_bundle(self, bundle: Bundle, *, first: bool = False) -> None:
-        """Buffer entries that travel in a call of their own."""
-        advance(bundle.entries, State.BUFFERED)
-        for entry in bundle.entries:
-            entry.own_extras().bundled = True
+        """Buffer entries that travel in a call of their own; those of its sibling wait for what becomes of them."""
+        for each in (bundle, bundle.sibling):
+            if each is not None:
+                # Those that waited for their sibling are buffered already.
+                advance([entry for entry in each.entries if entry.state is not State.BUFFERED], State.BUFFERED)
+                for entry in each.entries:
+                    entry.own_extras().bundled = True
+        if bundle.sibling is not None:
+            self.shelved[bundle.sibling] = None
         if first:
             self._bundles.appendleft(bundle)
         else:
             self._bundles.append(bundle)
+
+    def unshelve(self, bundle: Bundle) -> list[Entry]:
+        """Take out what is left of a bundle that waited for its sibling."""
+        del self.shelved[bundle]
+        return [entry for entry in bundle.entries if entry.state is State.BUFFERED]
 
     def force(self, reason: FlushReason) -> None:
         """Make all that is buffered now due."""
@@ -176,21 +215,28 @@ class Lane:
             self.dead -= 1
             self._forced -= self._forced > 0
         while self._bundles and not any(entry.state is State.BUFFERED for entry in self._bundles[0].entries):
-            self._bundles.popleft()
+            sibling = self._bundles.popleft().sibling
+            if sibling is not None:  # nobody is left whose fate it waits for
+                del self.shelved[sibling]
+                self._bundles.append(sibling)
 
-    def cut(self, now: float, closing: bool) -> Batch:
-        """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered."""
+    def cut(self, now: float, closing: bool, most: float = inf) -> Batch:
+        """Take the next batch out. Call it only right after :meth:`due_at`, and if something is buffered.
+
+        :param most: single records that it may carry, below what the lane allows anyway
+        """
         if self._bundle_is_next(now):
             self._bundle_was_last = True
             return self._cut_bundle()
         self._bundle_was_last = False
         reason = self._reason(now, closing)
-        if not self.dead and len(self.queue) <= self.max_records and self.size <= self.max_bytes:
+        most = min(most, self.max_records)
+        if not self.dead and len(self.queue) <= most and self.size <= self.max_bytes:
             entries, size = list(self.queue), self.size
             self.queue.clear()
             self._forced = 0
         else:
-            entries, size = self._take()
+            entries, size = self._take(most)
         self.size -= size
         if self._hastened:
             for entry in entries:
@@ -208,10 +254,10 @@ class Lane:
             return len(self._bundles[0].entries)
         return int(min(self.count, self.max_records))
 
-    def _take(self) -> tuple[list[Entry], int]:
+    def _take(self, most: float) -> tuple[list[Entry], int]:
         queue, size = self.queue, 0
         entries: list[Entry] = []
-        while queue and len(entries) < self.max_records:
+        while queue and len(entries) < most:
             entry = queue[0]
             if entry.state is State.BUFFERED:
                 if entries and size + entry.size > self.max_bytes:
@@ -231,6 +277,8 @@ class Lane:
         for entry in entries:
             entry.extras.bundled = False
         reason = FlushReason.GROUP if bundle.group else FlushReason.ISOLATION
+        if bundle.asks:
+            reason = FlushReason.VERIFY
         return Batch(self, entries, sum(entry.size for entry in entries), reason, bundle)
 
     def _reason(self, now: float, closing: bool) -> FlushReason:
@@ -246,15 +294,15 @@ class Lane:
 
     def entries(self) -> Iterator[Entry]:
         """Yield what is buffered, bundles first."""
-        for bundle in self._bundles:
+        for bundle in (*self._bundles, *self.shelved):
             yield from (entry for entry in bundle.entries if entry.state is State.BUFFERED)
         yield from (entry for entry in self.queue if entry.state is State.BUFFERED)
 
 
 def fits(lane: Lane, group: Group) -> str | None:
     """Return the rule that *group* breaks by its size, with figures; None if it fits one call."""
-    if len(group.members) > lane.max_records:
-        return f"{len(group.members)} records exceed the {lane.max_records} that one call may carry"
-    if group.size > lane.max_bytes:
-        return f"{group.size} bytes exceed the {lane.max_bytes} that one call may carry"
+    if len(group.members) > lane.hard_max_records:
+        return f"{len(group.members)} records exceed the {lane.hard_max_records} that one call may carry"
+    if group.size > lane.hard_max_bytes:
+        return f"{group.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
     return None

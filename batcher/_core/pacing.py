@@ -141,7 +141,7 @@ class Pacing:
         for meter in lane.meters:
             self._meters[meter.name] = meter
             meter.lanes += 1
-        lane.max_records = min(lane.max_records, *(quota.records for quota in self._quotas))
+        lane.allow(min(quota.records for quota in self._quotas), inf)
 
     def _meter(self, index: int, quota: Quota, key: Hashable) -> Meter:
         name = index, None if quota.by is None else quota.by(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batcher._core.entries import Entry, Unit
+from batcher._core.lanes import Lane
 from batcher.outcomes import NotWritten, Outcome, Retry, Unknown
 from batcher.policies import RetryPolicy
 
@@ -23,11 +24,20 @@ def retry_at(policy: RetryPolicy, retry: Retry, retries: int, now: float, jitter
 
 def may_try_again(policy: RetryPolicy, unit: Unit, at: float, closes_at: float) -> bool:
     """Return whether a try at *at* is within the deadline, the attempts and the time left to live."""
+    attempts_left = all(member.extras.attempts < policy.max_attempts for member in unit.members)
+    return attempts_left and may_ask(policy, unit, at, closes_at)
+
+
+def may_ask(policy: RetryPolicy, unit: Unit, at: float, closes_at: float) -> bool:
+    """Return whether the destination may be asked at *at* what became of *unit*. That is no attempt."""
     if at > min(unit.accepted_at + policy.deadline, closes_at):
         return False
-    return all(
-        member.extras.attempts < policy.max_attempts and at < member.extras.expires_at for member in unit.members
-    )
+    return all(at < member.extras.expires_at for member in unit.members)
+
+
+def asks(policy: RetryPolicy, lane: Lane) -> bool:
+    """Return whether the destination is asked what became of records of *lane* whose answer was lost."""
+    return policy.on_unknown == "verify" and lane.verifiable and not lane.idempotent
 
 
 def given_up(entry: Entry, retry: Retry) -> Outcome:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batcher._core.entries import Backoff, Batch, Budget, Bundle, Entry, Group, Unit
+from batcher._core.breakers import GOOD, Sign
+from batcher._core.entries import Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
-from batcher._core.retries import given_up, may_try_again, retry_at
+from batcher._core.isolating import Isolating
+from batcher._core.lanes import Lane
+from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at
 from batcher._core.states import State, advance
 from batcher._core.verdicts import (
     detail_of,
     doubted,
+    is_doubtful,
     is_timeout,
     kept_nothing,
     listed,
-    named_among,
     plain,
     read,
     refused_group,
     settled_group,
+    sign_of,
+    verified,
 )
-from batcher.outcomes import Refused, Rejected, Retry, RolledBack, Unknown
+from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, RolledBack, Unknown
 from batcher.policies import RetryPolicy
 
 
@@ -32,33 +37,66 @@ class Settling:
         self._house = house
         self._policy = policy
         self._atomic = atomic
+        self._isolating = Isolating(house, policy, self._settle)
 
-    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> bool:
-        """Apply what a call returned, or the exception that it raised; return whether there is a sign of congestion.
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+        """Apply what a call returned, or the exception that it raised; return what it says of the destination."""
+        try:
+            return self._settled(batch, answer, now, jitter)
+        finally:
+            if batch.bundle is not None:
+                self._isolating.go_on(batch, now, jitter)
 
-        Whoever asks to be sent something again, or does not answer at all, has too much to do.
-        """
+    def _settled(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+        if not batch.entries:
+            return Sign(congested=True, failure=TimeoutError())  # a call that was given up on
+        if batch.asks:
+            return self._verified(batch, answer, now, jitter)
         if isinstance(answer, BaseException):
             return self._failed(batch, answer, now, jitter)
         verdicts = listed(answer, len(batch.entries))
         if isinstance(verdicts, Unknown):
-            self._settle(batch.entries, [verdicts] * len(batch.entries), now)
-        elif plain(verdicts):
+            count_attempt(batch.entries)
+            self._settle(batch.entries, [verdicts] * len(batch.entries), now, jitter)
+            return Sign(failure=verdicts.cause)
+        if plain(verdicts):
             self._house.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
-            return False
-        elif batch.group is not None:
+            return GOOD
+        if batch.group is not None:
             self._answered_group(batch.group, verdicts, now, jitter)
         else:
             self._answered(batch, verdicts, now, jitter)
-        return not isinstance(verdicts, Unknown) and any(isinstance(verdict, Retry) for verdict in verdicts)
+        return sign_of(verdicts)
 
-    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
+    def _settle(self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float) -> None:
+        """Settle entries of one lane, or ask the destination about those in doubt, where it can tell."""
+        if entries and asks(self._policy, entries[0].lane):
+            entries, fates = self._ask_about_doubts(entries, fates, now, jitter)
+        fates = [doubted(fate) if entry.extras.maybe else fate for entry, fate in zip(entries, fates, strict=True)]
+        self._settle_as_told(entries, fates, now)
+
+    def _settle_as_told(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
         if entries:
-            size = sum(entry.size for entry in entries)
-            fates = [doubted(fate) if entry.extras.maybe else fate for entry, fate in zip(entries, fates, strict=True)]
-            self._house.settle_all(entries[0].lane, entries, fates, size, now)
+            self._house.settle_all(entries[0].lane, entries, fates, sum(entry.size for entry in entries), now)
 
-    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> bool:
+    def _ask_about_doubts(
+        self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float
+    ) -> tuple[list[Entry], list[Any]]:
+        """Send a question about those in doubt, and return the others. A group is in doubt as a whole."""
+        doubts: dict[Unit, Retry] = {}
+        for entry, fate in zip(entries, fates, strict=True):
+            if is_doubtful(fate, maybe=entry.extras.maybe):
+                doubts[unit_of(entry)] = Retry(doubted(fate).cause, applied="maybe")
+        clear: list[tuple[Entry, Any]] = []
+        for entry, fate in zip(entries, fates, strict=True):
+            if unit_of(entry) not in doubts:
+                clear.append((entry, fate))
+            elif isinstance(fate, Outcome) and fate.applied == "no":
+                entry.extras.refusal = fate
+        self._again(list(doubts), list(doubts.values()), now, jitter)
+        return [entry for entry, _ in clear], [fate for _, fate in clear]
+
+    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> Sign:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
             if self._atomic and isinstance(error, Exception) and not is_timeout(error):
@@ -68,10 +106,10 @@ class Settling:
         if isinstance(error, Retry):
             self._again(list(dict.fromkeys(map(unit_of, batch.entries))), [error], now, jitter)
         elif batch.group is not None:
-            self._settle(batch.entries, refused_group(batch.group, error), now)
+            self._settle(batch.entries, refused_group(batch.group, error), now, jitter)
         else:
-            self._isolate(batch, error, now)
-        return isinstance(error, Retry)
+            self._isolating.isolate(batch, error, now, jitter)
+        return Sign(congested=True, failure=error.cause) if isinstance(error, Retry) else GOOD
 
     def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
         count_attempt(batch.entries)
@@ -84,7 +122,7 @@ class Settling:
             else:
                 settled.append(entry)
                 fates.append(fate)
-        self._settle(settled, fates, now)
+        self._settle(settled, fates, now, jitter)
         self._again(again, retries, now, jitter)
 
     def _answered_group(self, group: Group, verdicts: Sequence[Any], now: float, jitter: float) -> None:
@@ -97,7 +135,7 @@ class Settling:
             pause = any(retry.pause_lane for retry in retries)
             self._again([group], [Retry(longest.cause, longest.after, pause)], now, jitter)
         else:
-            self._settle(group.members, settled_group(group, fates), now)
+            self._settle(group.members, settled_group(group, fates), now, jitter)
 
     def _again(self, units: Sequence[Unit], retries: Sequence[Retry], now: float, jitter: float) -> None:
         """Send *units* again later, each for its own reason or all for the one given; or give up on them."""
@@ -108,9 +146,8 @@ class Settling:
             at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
             if retry.pause_lane:
                 house.pause(unit.lane, at)
-            too_doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
-            if too_doubtful or not may_try_again(policy, unit, at, house.closes_at):
-                self._settle(unit.members, [given_up(member, retry) for member in unit.members], now)
+            if not self._goes_again(unit, retry, at):
+                self._settle_as_told(unit.members, [given_up(member, retry) for member in unit.members], now)
                 continue
             for member in unit.members:
                 member.extras.retries += 1
@@ -122,28 +159,55 @@ class Settling:
             house.backoffs[backoff] = None
             house.deadlines.schedule(backoff, at)
 
-    def _isolate(self, batch: Batch, refused: Refused, now: float) -> None:
-        """Settle the culprits that the answer names and send the rest again; or look for them by halving."""
-        entries = batch.entries
-        named = named_among(refused, len(entries))
-        self._settle([entries[index] for index in named], [Rejected(errors) for errors in named.values()], now)
-        rest = [entry for index, entry in enumerate(entries) if index not in named]
-        if not rest:
-            return
-        if len(entries) == 1:
-            self._settle(rest, [Rejected(refused.errors)], now)
-            return
-        budget = batch.bundle.budget if batch.bundle is not None else None
-        budget = budget or Budget(self._policy.isolation_calls)
-        middle = len(rest) // 2
-        parts = [rest] if named else [rest[:middle], rest[middle:]]
-        if not budget.spend(len(parts)):
-            self._settle(rest, [Rejected(refused.errors, isolated=False)] * len(rest), now)
-            return
-        for part in parts:
-            batch.lane.append_bundle(Bundle(part, now, budget=budget))
-            for entry in part:
-                self._house.watch_expiry(entry)
+    def _goes_again(self, unit: Unit, retry: Retry, at: float) -> bool:
+        """Return whether a call at *at* carries *unit* again, or asks about it."""
+        policy, closes_at = self._policy, self._house.closes_at
+        doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+        if doubtful and asks(policy, unit.lane):
+            for member in unit.members:
+                member.extras.asks = True
+        if unit.members[0].extras.asks:
+            return may_ask(policy, unit, at, closes_at)
+        return not doubtful and may_try_again(policy, unit, at, closes_at)
+
+    def _verified(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+        """Apply what the destination says it holds: settle that, send again what is absent, or ask once more."""
+        told = dict(zip(batch.entries, verified(answer, len(batch.entries)), strict=True))
+        absent: list[Unit] = []
+        ask_again: dict[Unit, Retry] = {}
+        units = dict.fromkeys(map(unit_of, batch.entries))
+        for unit in units:
+            fates = [told[member] for member in unit.members]
+            retry = next((fate for fate in fates if isinstance(fate, Retry)), None)
+            if retry is not None:
+                ask_again[unit] = Retry(retry.cause, retry.after, retry.pause_lane, applied="maybe")
+            elif all(isinstance(fate, NotWritten) for fate in fates):
+                absent.append(unit)
+            else:
+                self._settle_as_told(unit.members, fates, now)
+        self._send_absent(batch.lane, absent, now)
+        self._again(list(ask_again), list(ask_again.values()), now, jitter)
+        if ask_again and len(ask_again) == len(units):
+            return Sign(congested=True, failure=next(iter(ask_again.values())).cause)
+        return Sign(congested=True) if ask_again else GOOD
+
+    def _send_absent(self, lane: Lane, units: Sequence[Unit], now: float) -> None:
+        """Send again what the destination does not hold; what it has refused since stays refused."""
+        house, singles = self._house, []
+        for unit in units:
+            refusals = [member.extras.refusal for member in unit.members]
+            for member in unit.members:
+                member.extras.asks, member.extras.refusal = False, None
+            if None not in refusals:
+                self._settle_as_told(unit.members, refusals, now)
+            elif not may_try_again(self._policy, unit, now, house.closes_at):
+                late = Retry("the destination does not hold it, and there is no time for another try")
+                self._settle_as_told(unit.members, [given_up(member, late) for member in unit.members], now)
+            elif isinstance(unit, Group):
+                lane.append_bundle(Bundle(unit.members, now, group=unit), first=True)
+            else:
+                singles.append(unit)
+        lane.put_back(singles)
 
 
 def count_attempt(entries: Sequence[Entry]) -> None:

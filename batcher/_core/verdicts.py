@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import Group
 from batcher._core.retries import given_up
 from batcher.errors import RecordError, error_for
@@ -75,6 +76,54 @@ def doubted(fate: Any) -> Any:
     if isinstance(fate, Outcome) and fate.applied == "no":
         return Unknown(error_for(fate))
     return fate
+
+
+# Types of verdicts that may not be about the record; what they mean, only read() knows.
+_SAYS_NOTHING = (BaseException, Unknown, NotWritten, type)
+
+
+def sign_of(verdicts: Sequence[Any]) -> Sign:
+    """Return what an answer says of the destination.
+
+    Whoever asks to be sent something again has too much to do. Whoever has looked at one record, if only to refuse it,
+    is well; who has written none for no record's fault is not, and will not be.
+    """
+    if not any(issubclass(kind, _SAYS_NOTHING) for kind in set(map(type, verdicts))):
+        return GOOD  # the usual case, without a look at each
+    told = [read(verdict) for verdict in verdicts]
+    congested = any(isinstance(fate, Retry) for fate in told)
+    causes = [fate.cause for fate in told if isinstance(fate, (Retry, Unknown, NotWritten))]
+    if len(causes) < len(told):
+        return Sign(congested) if congested else GOOD
+    return Sign(congested, causes[-1], for_good=all(isinstance(fate, NotWritten) for fate in told))
+
+
+def is_doubtful(fate: Any, *, maybe: bool) -> bool:
+    """Return whether nobody knows what became of a record that was told *fate*.
+
+    :param maybe: an earlier attempt may have been applied
+    """
+    if not isinstance(fate, Outcome) or fate.ok:
+        return False
+    return maybe or fate.applied == "maybe"
+
+
+def verified(answer: object, count: int) -> list[Any]:
+    """Return what ``verify()`` says of each record: a success, ``NotWritten``, ``Unknown``, or a Retry to ask again."""
+    if isinstance(answer, Retry):
+        return [answer] * count
+    if isinstance(answer, BaseException):
+        return [Retry(answer)] * count
+    told = listed(answer, count, "verify()")
+    if isinstance(told, Unknown):
+        return [Retry(told.cause)] * count
+    return [_found(read(each)) for each in told]
+
+
+def _found(fate: Any) -> Any:
+    if not isinstance(fate, Outcome) or fate.ok or isinstance(fate, (NotWritten, Unknown)):
+        return fate
+    return Unknown(f"verify() returned {type(fate).__name__}, which does not say whether the record is there")
 
 
 def is_timeout(error: BaseException) -> bool:

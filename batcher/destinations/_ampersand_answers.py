@@ -32,7 +32,7 @@ from batcher.destinations._ampersand_batches import (
 )
 from batcher.destinations._ampersand_requests import Item, Provider
 from batcher.destinations._http import Answer
-from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, seconds_until, unauthorized
+from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, seconds_until, unauthorized
 from batcher.outcomes import Accepted, ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
@@ -132,7 +132,7 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
     errors = reasons_of(answer, body)
     if status in _SAME_FOR_EACH and not all_or_none:
         return [Rejected(errors)] * count
-    raise Refused(errors)
+    raise Refused(errors, too_large=status == TOO_LARGE)
 
 
 def reasons_of(answer: Answer, body: Any) -> tuple[ErrorDetail, ...]:

@@ -24,9 +24,9 @@ from batcher.outcomes import ErrorDetail
 from batcher.writes import WriteType
 
 
-@attrs.frozen
+@attrs.define
 class Result:
-    """What the API says of one record, whichever it is."""
+    """What the API says of one record, whichever it is. Not frozen, as an :class:`Item` is not."""
 
     success: bool
     record_id: str | None

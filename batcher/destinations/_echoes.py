@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 
 _Fields: TypeAlias = dict[str, str]
@@ -31,6 +32,40 @@ class Echoes:
         owner = self._owners.get(frozenset((name, echo[name]) for name in self._known & echo.keys()))
         others = (fields for index, fields in enumerate(self._sent) if index != owner)
         return owner if owner is not None and all(_contradicts(echo, fields) for fields in others) else None
+
+
+def is_echo(sent: Any, found: Any) -> bool:
+    """Return whether *found* is what a provider makes of *sent*, and not only alike.
+
+    Texts come back trimmed or in lower case, numbers as texts and the reverse, times in another notation, and what is
+    empty as nothing. That what was sent in lower case comes back in upper case is nobody's doing but another writer's.
+    """
+    if sent is None or (isinstance(sent, str) and not sent.strip()):
+        return found is None or found == ""
+    if isinstance(sent, bool) or isinstance(found, bool):
+        return bool(sent is found) or (isinstance(sent, bool) and found == str(sent).lower())
+    if isinstance(found, (int, float)):
+        return isinstance(sent, (int, float, str)) and _number(sent) == found
+    if not isinstance(found, str) or not isinstance(sent, (int, float, str)):
+        return False
+    text = sent.strip() if isinstance(sent, str) else _text(sent)
+    return found.strip() in (text, text.lower()) or _is_same_moment(text, found)
+
+
+def _number(value: float | str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _is_same_moment(one: str, other: str) -> bool:
+    try:
+        # Without a time zone neither is a moment.
+        moments = [datetime.fromisoformat(text) for text in (one, other) if "T" in text]
+    except ValueError:
+        return False
+    return len(moments) == 2 and moments[0] == moments[1] and None not in [each.tzinfo for each in moments]
 
 
 def _contradicts(echo: _Fields, sent: _Fields) -> bool:

@@ -28,7 +28,7 @@ from batcher.destinations._http import Answer
 from batcher.destinations._http_batch_calls import Call
 from batcher.destinations._http_batch_details import details, reasons_of
 from batcher.destinations._http_batch_shapes import is_verdict
-from batcher.destinations._wire import UNAUTHORIZED, retry_after, unauthorized
+from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, retry_after, unauthorized
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Verdict
 
 Read: TypeAlias = Callable[[Answer, Call], object]
@@ -100,7 +100,7 @@ def _by_status(answer: Answer, call: Call, now: float) -> list[Verdict]:
         return [Unknown(words)] * count
     if status in _MOVED | _SAME_FOR_EACH and not call.all_or_none:
         return [Rejected(errors)] * count
-    raise Refused(errors)
+    raise Refused(errors, too_large=status == TOO_LARGE)
 
 
 def wait_of(answer: Answer, now: float) -> float | None:

@@ -6,7 +6,8 @@ answer                                     verdicts
 200, 201, 204, 207                         what the body says; an archive needs none
 400, 409 and other 4xx                     refused as a whole; if it names the culprits, so do we
 401, 407                                   not written: the credentials are refused, and no record is at fault
-402, 403, 404, 405, 410                    rejected: each record would be, also alone
+402, 403, 404, 405, 410, and 400 of an     rejected: each record would be, also alone
+object that the account does not have
 408, 425                                   nothing was applied, try again
 423, 477                                   the same, and the lane pauses: locked for 2 s, moving for up to a day
 429                                        the same, for as long as the limit lasts
@@ -28,7 +29,7 @@ from typing import Any
 from batcher.destinations._http import Answer
 from batcher.destinations._hubspot_batches import batch_verdicts, blame_of, details_of, listed
 from batcher.destinations._hubspot_requests import Item, Lane
-from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
+from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
@@ -41,6 +42,8 @@ _LOCK_SECONDS = 2.0
 _NO_USE = frozenset({522, 525, 526})
 _AWAY = frozenset({502, 503, 504, 521, 523, 524})
 _MOVED = frozenset({301, 307, 308})
+# All that HubSpot says of an object that the account does not have: there is no code for it.
+_NO_SUCH_OBJECT = "unable to infer object type"
 _WAY_OUT = "give a token that is valid for the account"
 # The windows of the limits, for answers without the header that tells.
 _SECONDS_OF = {"TEN_SECONDLY_ROLLING": 10.0, "SECONDLY": 1.0}
@@ -89,9 +92,14 @@ def check_passing(answer: Answer, body: Any, now: float) -> None:
         raise Retry(words, after, pause_lane=status in _AWAY, applied="maybe")
 
 
-def may_have_culprits(status: int) -> bool:
+def may_have_culprits(status: int, body: Any) -> bool:
     """Return whether a refusal may be the fault of some of the inputs, and others be fine without them."""
-    return 400 <= status < 500 and status not in _WITHOUT_CULPRIT
+    return 400 <= status < 500 and status not in _WITHOUT_CULPRIT and not _knows_no_object(body)
+
+
+def _knows_no_object(body: Any) -> bool:
+    message = body.get("message") if isinstance(body, dict) else None
+    return isinstance(message, str) and message.casefold().startswith(_NO_SUCH_OBJECT)
 
 
 def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all_or_none: bool) -> list[Verdict]:
@@ -105,10 +113,10 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all
         moved = ErrorDetail("the API has moved: check base_url; redirects are not followed", code)
         return _refused_alike((moved,), count, all_or_none)
     errors = details_of(body, code)
-    if status in _SAME_FOR_EACH:
+    if status in _SAME_FOR_EACH or (400 <= status < 500 and _knows_no_object(body)):
         return _refused_alike(errors, count, all_or_none)
-    if may_have_culprits(status):
-        raise Refused(errors, _culprits(body, items, lane, all_or_none))
+    if may_have_culprits(status, body):
+        raise Refused(errors, _culprits(body, items, lane, all_or_none), too_large=status == TOO_LARGE)
     return [Unknown(f"HTTP {status}")] * count
 
 

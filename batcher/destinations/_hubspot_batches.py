@@ -99,7 +99,7 @@ def _archived(status: int, body: Mapping[str, Any], items: Sequence[Item], blame
 
 def _results(value: Any) -> tuple[list[Result], bool]:
     """Return the different results of an answer, and whether all of it could be read."""
-    read = [_result(each) for each in listed(value)]
+    read = [result_of(each) for each in listed(value)]
     found: dict[str, Result] = {}
     disputed: set[str] = set()
     for result in read:
@@ -110,12 +110,13 @@ def _results(value: Any) -> tuple[list[Result], bool]:
     return good, isinstance(value, list) and None not in read and not disputed
 
 
-def _result(value: Any) -> Result | None:
+def result_of(value: Any) -> Result | None:
+    """Return one result; None if it names no record."""
     record_id = value.get("id") if isinstance(value, dict) else None
     if not isinstance(record_id, str) or not record_id:
         return None
     properties = value.get("properties")
-    traces = _texts(value.get(_TRACE))
+    traces = texts(value.get(_TRACE))
     return Result(record_id, ",".join(traces) or None, properties if isinstance(properties, dict) else {}, value)
 
 
@@ -138,10 +139,10 @@ def blame_of(errors: Sequence[Any], items: Sequence[Item], lane: Lane, traced: b
     for error in errors:
         context = error.get("context") if isinstance(error, dict) else None
         context = context if isinstance(context, dict) else {}
-        names = _texts(context.get(_TRACE)) if traced else []
+        names = texts(context.get(_TRACE)) if traced else []
         found = [traces.get(name) for name in names]
         if not names:
-            found = [keys.get(key_in(lane, each)) for name in _IDS for each in _texts(context.get(name))]
+            found = [keys.get(key_in(lane, each)) for name in _IDS for each in texts(context.get(name))]
         nobody += None in found or not found
         for index in found:
             if index is not None:
@@ -165,7 +166,7 @@ def _detail(error: Mapping[str, Any], code: str | None) -> ErrorDetail:
     # A status is "error", except in answers about tokens, which have no other name.
     found = [name for name in names if isinstance(name, str) and name not in ("", "error")]
     context, message = error.get("context"), error.get("message")
-    fields = _texts(context.get("propertyName")) if isinstance(context, dict) else []
+    fields = texts(context.get("propertyName")) if isinstance(context, dict) else []
     words = message if isinstance(message, str) and message else _NO_REASON
     return ErrorDetail(words, found[0] if found else code, fields)
 
@@ -175,6 +176,6 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _texts(value: Any) -> list[str]:
+def texts(value: Any) -> list[str]:
     """Return the texts of a value that is one or a list of them, as HubSpot has it either way."""
     return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]

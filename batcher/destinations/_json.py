@@ -42,7 +42,7 @@ def check_json(record: Mapping[str, Any]) -> dict[str, Any]:
     :param record: field to value; nested at most ``MAX_DEPTH`` levels, the record included
     :raises InvalidRecord: not a mapping, or a value that JSON does not hold; the message names the field, not the value
     """
-    if not isinstance(record, Mapping):
+    if not isinstance(record, (dict, Mapping)):  # dict first: an abstract class is slow to ask
         raise InvalidRecord(f"record must be a mapping of field to value, not {type(record).__name__}")
     return _mapping(record, ())
 
@@ -96,11 +96,14 @@ def _mapping(value: Mapping[Any, Any], path: _Path) -> dict[str, Any]:
     _check_depth(path)
     checked: dict[str, Any] = {}
     for key, each in value.items():
-        name = _name(key, path)
+        name = key if type(key) is str and key.isascii() else _name(key, path)
         if name in checked:
             # Possible for subclasses of str with an equality of their own. One of the two would be lost.
             raise _refusal((*path, name), "is there twice: keep one of the two")
-        checked[name] = _value(each, (*path, name))
+        # What most fields hold is seen at a glance, and taken as it is; the rest is looked at closely.
+        kind = type(each)
+        plain = (kind is str and each.isascii()) or (kind is int and -MAX_INTEGER <= each <= MAX_INTEGER)
+        checked[name] = each if plain else _value(each, (*path, name))
     return checked
 
 
@@ -164,20 +167,20 @@ else:
     def encode_with_orjson(value: Any) -> bytes:
         """Encode what :func:`check_json` returned, or a part of it, as the bytes of :func:`encode_with_json`."""
         # For the values that the check lets through, the encoders differ in one thing: 1e-07 here is 1e-7 there.
-        return encode_with_json(value) if _holds_exponent((value,)) else _orjson_dumps(value)
+        return encode_with_json(value) if _holds_exponent(value) else _orjson_dumps(value)
 
     encode = encode_with_orjson
 
 
-def _holds_exponent(values: Iterable[Any]) -> bool:
-    for value in values:
-        kind = type(value)
-        if kind is float:
-            if "e" in float.__repr__(value):
-                return True
-        elif kind is dict:
-            if _holds_exponent(value.values()):
-                return True
-        elif kind is list and _holds_exponent(value):
-            return True
-    return False
+# What most records hold and nothing else. Then no value needs a look of its own.
+_WITHOUT_EXPONENT = frozenset({str, int, bool, type(None)})
+
+
+def _holds_exponent(value: Any) -> bool:
+    kind = type(value)
+    if kind is float:
+        return "e" in float.__repr__(value)
+    if kind is not dict and kind is not list:
+        return False
+    parts = value.values() if kind is dict else value
+    return not _WITHOUT_EXPONENT.issuperset(map(type, parts)) and any(map(_holds_exponent, parts))

@@ -9,7 +9,8 @@ answer                                verdicts
  ``REQUEST_LIMIT_EXCEEDED``, 429      nothing was applied, try again; the lane pauses
  ``UNABLE_TO_LOCK_ROW``, 420          nothing was applied, try again
  401, 407, ``INVALID_SESSION_ID``     not written: the credentials are refused, no record is at fault
- 403, 404, 405, 410, 415              rejected: each record would be, also alone
+ 403, 404, 405, 410, 415,             rejected: each record would be, also alone
+ ``INVALID_TYPE`` of the object
  400, 409, 414, 431 and others        refused as a whole: the batcher looks for the culprit
 5xx                                   may have been applied, try again; after 503 the lane pauses
 redirects                             301, 307, 308 rejected (the address is wrong), others unknown
@@ -19,6 +20,7 @@ anything else                         unknown
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -35,11 +37,13 @@ from batcher.destinations._salesforce_results import (
     passing,
     verdicts_of_results,
 )
-from batcher.destinations._wire import UNAUTHORIZED, json_of, retry_after, unauthorized
+from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized
 from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict
 
 _EXPIRED = "INVALID_SESSION_ID"
 _SAME_FOR_EACH = frozenset({403, 404, 405, 410, 415})
+# There is no such object. A call is of one, but a record may hold others, by a lookup.
+_NO_SUCH_OBJECT = "INVALID_TYPE"
 _TOO_MANY = 429
 _WAY_OUT = "give one that has not ended, of a user who may use the API"
 # The edge found no way to the instance.
@@ -89,7 +93,7 @@ def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now
     if good and not isinstance(body, list):
         return [Unknown(f"HTTP {status} without a list of results")] * count
     if not good and not (400 <= status < 500 and holds_results(body)):
-        return _by_status(answer, body, count, all_or_none, now)
+        return _by_status(answer, body, items, all_or_none, now)
     try:
         if not good and any(isinstance(each, dict) and each.get("success") is True for each in body):
             raise Contradiction("the status says that the call failed, a result that it succeeded")
@@ -98,23 +102,39 @@ def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now
         return [Unknown(f"HTTP {status}: {contradiction}")] * count
 
 
-def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: float) -> list[Verdict]:
-    status, words = answer.status, f"HTTP {answer.status}"
-    after = retry_after(answer.headers.get("retry-after", ""), now)
+def check_passing(status: int, body: Any, after: float | None) -> None:
+    """Return if trying again is no use.
+
+    :param after: seconds, as the answer asks for
+    :raises Retry: it may be
+    """
+    words = f"HTTP {status}"
     if status >= 500:
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
+    later = passing(details_of(body)) if status >= 400 else None
+    if later is not None:
+        raise Retry(f"{words}: {later}", after, later.pause_lane)
+    if status in (_TOO_MANY, _NO_WAY):
+        raise Retry(words, after, pause_lane=status == _TOO_MANY)
+
+
+def _by_status(answer: Answer, body: Any, items: Sequence[Item], all_or_none: bool, now: float) -> list[Verdict]:
+    status, words, count = answer.status, f"HTTP {answer.status}", len(items)
+    check_passing(status, body, retry_after(answer.headers.get("retry-after", ""), now))
     if status in _MOVED:
         return [Rejected(ErrorDetail("the API has moved: check instance_url", words))] * count
     if status < 400:
         return [Unknown(words)] * count
     errors = details_of(body) or (ErrorDetail(NO_REASON.message, f"HTTP_{status}"),)
-    later = passing(errors)
-    if later is not None:
-        raise Retry(f"{words}: {later}", after, later.pause_lane)
-    if status in (_TOO_MANY, _NO_WAY):
-        raise Retry(words, after, pause_lane=status == _TOO_MANY)
     if status in UNAUTHORIZED or session_expired(answer):
         return [unauthorized(status, "access token", _WAY_OUT)] * count
-    if status in _SAME_FOR_EACH and not all_or_none:
+    if not all_or_none and (status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])):
         return [Rejected(errors)] * count
-    raise Refused(errors)
+    raise Refused(errors, too_large=status == TOO_LARGE)
+
+
+def _knows_no_object(error: ErrorDetail, item: Item) -> bool:
+    """Return whether the object of the call is what Salesforce does not know."""
+    if error.code != _NO_SUCH_OBJECT or not item.piece.startswith(b"{"):  # of a delete there are ids only
+        return False
+    return f"'{json.loads(item.piece)['attributes']['type']}'" in error.message

@@ -10,11 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from operator import eq
 from typing import Any
 
 from batcher.destinations._sqlite_tables import Rows, Table, holds_table
+from batcher.destinations._verifying import outcomes_of, unknown
 from batcher.errors import BatcherError
-from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Verdict, Written
+from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, Verdict, Written
 
 # What may pass by itself. Everything else (read-only, corrupt, not a database) will be the same in a minute.
 _PASSING = {
@@ -133,6 +135,25 @@ def _commit(connection: sqlite3.Connection, verdicts: Sequence[Written | Rejecte
         # it, but perhaps was refused because of a neighbour that is gone now.
         return [Retry(code_name(error), applied="maybe" if isinstance(each, Written) else "no") for each in verdicts]
     return verdicts
+
+
+def verify_call(connection: sqlite3.Connection, name: str, table: Table, items: Sequence[bytes]) -> list[Outcome]:
+    """Return which of the records that may have been created are there, each as it was sent.
+
+    :raises Retry: the trouble may pass
+    """
+    rows = Rows(connection, name, table)
+    try:
+        with _begun(connection):
+            looked = [rows.look_for(item) for item in items]
+    except sqlite3.Error as error:
+        if primary_code(error) in _PASSING:
+            raise Retry(code_name(error)) from error
+        return unknown(len(items), code_name(error))
+    _roll_back(connection)
+    sent, found = [each for each, _ in looked], [row for _, row in looked if row is not None]
+    absent = {each.key for each, row in looked if each.key is not None and row is None}
+    return outcomes_of(sent, found, absent, eq)
 
 
 def select(connection: sqlite3.Connection, what: str, name: str) -> list[tuple[Any, ...]]:

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from batcher.destinations._json import encode, encode_with_json
+from batcher.destinations._verifying import Found, Sent
 from batcher.errors import BatcherError
 from batcher.outcomes import ErrorDetail, Rejected, Written
 
@@ -150,6 +151,19 @@ class Rows:
             return self._delete(record["id"])
         assert by is not None, "encode() lets no upsert pass without the field to match on"
         return self._upsert(record, item, by)
+
+    def look_for(self, item: bytes) -> tuple[Sent, Found | None]:
+        """Return an encoded record that may have been created, and the one with its unique value, if there is one.
+
+        :raises sqlite3.Error: it cannot be told
+        """
+        record, text = json.loads(item), {"record": item.decode()}
+        field = next((each for each in self.table.unique if record.get(each) not in _EMPTY), None)
+        if field is None:
+            return Sent(None, text), None
+        value = encode(record[field]).decode()
+        key, row = f"{field}: {value}", self._find(_key(field), value)
+        return Sent(key, text), None if row is None else Found(key, str(row[0]), {"record": row[1]})
 
     def _insert(self, record: dict[str, Any], item: bytes) -> Written | Rejected:
         if missing := self._missing(record):

@@ -18,6 +18,8 @@ from batcher.writes import Association
 # The credentials are refused, by the service or by a proxy: RFC 9110, sections 15.5.2 and 15.5.8.
 UNAUTHORIZED = frozenset({401, 407})
 _OF_A_PROXY = 407
+# The call is too large, whatever it carries: RFC 9110, section 15.5.14.
+TOO_LARGE = 413
 # RFC 9110, section 5.6.2.
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 

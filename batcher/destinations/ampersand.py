@@ -109,7 +109,7 @@ class Ampersand:
         quoted("group_ref", group_ref)  # goes into the body, and must be a name all the same
         self._group_ref, self._provider = group_ref, provider
         self._asynchronous = _asynchronous(mode, retry_deadline_hours, max_delay_minutes)
-        self._headers = checked_headers(headers or {})
+        self._headers = tuple(sorted(checked_headers(headers or {}).items()))
         self._max_records = at_least_one("max_records", max_records, _MAX_RECORDS)
         self._gathers = max_delay_minutes is not None
         self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
@@ -135,9 +135,11 @@ class Ampersand:
         if write.headers and self._provider != "salesforce":
             raise InvalidRecord("headers are for provider='salesforce' only: leave them out")
         item = item_of(write, self._provider)
-        headers = self._headers | checked_headers(write.headers) if write.headers else self._headers
+        headers = self._headers
+        if write.headers:
+            headers = tuple(sorted((dict(headers) | checked_headers(write.headers)).items()))
         try:
-            lane = self._lane(write.object, write.type, tuple(sorted(headers.items())))
+            lane = self._lane(write.object, write.type, headers)
         except ValueError as error:
             raise InvalidRecord(str(error)) from None
         identity: Hashable = None

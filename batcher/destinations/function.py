@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-import attrs
-
 from batcher.outcomes import Outcome, Unknown, Verdict
 from batcher.policies import LaneRules
 
@@ -16,8 +14,11 @@ T = TypeVar("T")
 WriteFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outcome | BaseException]]]
 """``async def write(key, records)``: one value of type T, outcome, exception or ``Retry`` per record."""
 
+VerifyFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outcome]]]
+"""``async def verify(key, records)``: per record what ``write`` would have returned, if it is there;
+``NotWritten`` if it is not, ``Unknown`` if nobody knows."""
 
-@attrs.frozen
+
 class Function:
     """Calls ``write(key, records)``. It encodes nothing and knows no limits of its own.
 
@@ -25,11 +26,13 @@ class Function:
     that applies each call as a whole or not at all.
     """
 
-    write: WriteFunction[Any, Any]
+    def __init__(self, write: WriteFunction[Any, Any], ask: VerifyFunction[Any, Any] | None = None) -> None:
+        self.write = write
+        self.ask = ask
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
-        return _NO_LIMITS
+        return _NO_LIMITS if self.ask is None else _VERIFIABLE
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
@@ -39,5 +42,11 @@ class Function:
             return [Unknown("the write function is not async: define it with 'async def'")] * len(items)
         return await answer
 
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Ask which items were applied."""
+        assert self.ask is not None, "rules() says so"
+        return await self.ask(lane, list(items))
+
 
 _NO_LIMITS = LaneRules()
+_VERIFIABLE = LaneRules(verifiable=True)

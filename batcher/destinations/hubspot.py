@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -26,11 +26,13 @@ from batcher.destinations._hubspot_requests import (
     item_of,
 )
 from batcher.destinations._hubspot_tokens import FORM, Grant, token_of
+from batcher.destinations._hubspot_verifying import READ, checked_unique, outcomes, question_of
 from batcher.destinations._protocol import Prepared
 from batcher.destinations._tokens import Token, TokenSource, without_token
-from batcher.destinations._wire import quoted
+from batcher.destinations._verifying import unknown
+from batcher.destinations._wire import json_of, quoted
 from batcher.errors import InvalidRecord
-from batcher.outcomes import Refused, Retry, Verdict
+from batcher.outcomes import Outcome, Refused, Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
@@ -59,6 +61,10 @@ class HubSpot:
     call after the write, need ``Association(object=...)``, and are reported in ``Written.warnings`` if they fail. One
     that HubSpot refuses is looked for by halving, so that the others are made.
 
+    Under ``RetryPolicy(on_unknown="verify")`` HubSpot is asked which creates of a lost answer were applied, by the
+    unique property of the object: ``email`` of contacts, and what ``unique`` names. A record is taken as written if all
+    its properties are there as they were sent, whoever wrote them.
+
     Give ``token``, or ``client_id``, ``client_secret`` and ``refresh_token``.
 
     :param token: of a private app or a service key; sent as ``Authorization`` and never shown
@@ -66,6 +72,8 @@ class HubSpot:
     :param client_secret: its secret, never shown
     :param refresh_token: what the app got when it was installed in the account; never shown. Access tokens are fetched
         with it, and replaced a minute before they expire
+    :param unique: name of an object to a property of which HubSpot keeps the values unique, for creates. It must refuse
+        a second record with the same value; the domain of companies is not such a property
     :param api_version: ``"v3"``, or a dated version such as ``"2026-03"``
     :param max_records: records that one call may carry, 1 to 100
     :param max_request_bytes: the longest body that is sent
@@ -88,6 +96,7 @@ class HubSpot:
         client_id: str | None = None,
         client_secret: str | None = None,
         refresh_token: str | None = None,
+        unique: Mapping[str, str] | None = None,
         api_version: str = "2026-03",
         max_records: int = _MAX_RECORDS,
         max_request_bytes: int = 1_000_000,
@@ -100,6 +109,7 @@ class HubSpot:
     ) -> None:
         self._token, self._grant = _authorization(token, client_id, client_secret, refresh_token)
         self._source = None if self._grant is None else TokenSource(self._fetch_token, clock=clock)
+        self._unique = checked_unique(unique)
         self._paths = Paths(api_version)
         self._max_records = at_least_one("max_records", max_records, _MAX_RECORDS)
         self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
@@ -134,12 +144,14 @@ class HubSpot:
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry."""
-        verb = cast(Lane, lane).verb
+        shared = cast(Lane, lane)
+        verb, creates = shared.verb, shared.type is WriteType.CREATE
         return LaneRules(
             max_records=min(self._max_records, verb.max_records),
             max_bytes=max(1, self._max_request_bytes - CALL_BYTES),
             all_or_none=verb.traced,
-            idempotent=cast(Lane, lane).type is not WriteType.CREATE,
+            idempotent=not creates,
+            verifiable=creates and shared.object in self._unique,
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
@@ -156,6 +168,23 @@ class HubSpot:
             return [without_token(refused, _WAY_OUT)] * len(records)
         verdicts = verdicts_of(answer, records, shared, now=self._clock(), all_or_none=all_or_none)
         return await self._link(shared, records, verdicts)
+
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
+
+        :raises Retry: nothing was learned; ask again later
+        :raises BatcherNotOpen: outside of ``async with``
+        """
+        shared = cast(Lane, lane)
+        question = question_of(cast(Sequence[Item], items), self._unique[shared.object])
+        body = question.body
+        if body is None or len(body) > self._max_request_bytes:
+            return unknown(len(items), "no record has a unique value, or they do not fit a call")
+        try:
+            answer = await self._post(self._paths.batch(shared.object, READ), body)
+        except Refused:  # by the issuer of tokens
+            return unknown(len(items), "no access token")
+        return outcomes(answer, question, now=self._clock())
 
     async def __aenter__(self) -> Self:
         """Make the client, unless one was given."""
@@ -191,7 +220,7 @@ class HubSpot:
         except Exception as error:
             words = str(error) if isinstance(error, (Retry, Refused)) else type(error).__name__
             return [(wish, words) for wish in call.wishes], []
-        halves = call.halves() if search and may_have_culprits(answer.status) else []
+        halves = call.halves() if search and may_have_culprits(answer.status, json_of(answer)) else []
         return ([], halves) if halves else (failures_of(answer, call), [])
 
     async def _post(self, path: str, body: bytes) -> Answer:

@@ -29,9 +29,11 @@ from batcher.destinations._salesforce_requests import (
     request_of,
 )
 from batcher.destinations._salesforce_tokens import TOKEN_PATH, Fixed, body_of, grant_of, token_of
+from batcher.destinations._salesforce_verifying import checked_unique, outcomes, question_of
 from batcher.destinations._tokens import Token, TokenSource, without_token
+from batcher.destinations._verifying import unknown
 from batcher.errors import InvalidRecord
-from batcher.outcomes import Refused, Verdict
+from batcher.outcomes import Outcome, Refused, Verdict
 from batcher.policies import LaneRules
 from batcher.writes import Write, WriteType
 
@@ -74,6 +76,11 @@ class Salesforce:
     without that field (a delete has none) is kept together with no other, and the members of a group must be in one
     partition. Other objects and other types of write have lanes of their own, which may meet at a parent.
 
+    **Lost answers.** Under ``RetryPolicy(on_unknown="verify")`` Salesforce is asked which creates of a lost answer were
+    applied, by the field that ``unique`` names for the object, in one query that is one call. A record is taken as
+    written if all its fields are there as they were sent, whoever wrote them; a value that Salesforce or a trigger
+    rewrites makes it ``Unknown``. The user must be able to see the records, and to read the fields, that it writes.
+
     :param instance_url: the org, ``"https://MyDomain.my.salesforce.com"``. Tokens are asked for there too, and if
         their answer names another instance, that one is used; so ``"https://login.salesforce.com"`` will do for
         JWT-bearer tokens
@@ -87,6 +94,8 @@ class Salesforce:
         for three years at least
     :param headers: of every call, besides the headers of a write, which win: ``Sforce-Duplicate-Rule-Header``,
         ``Sforce-Auto-Assign``, ``Sforce-Mru``, ... Writes with other headers travel in other calls
+    :param unique: name of an object to a field that is *Unique* in Salesforce, which an external id field need not be,
+        for creates. With one that is not, a lost call that is carried out late makes a duplicate
     :param keep_together: the field that names the parent; None keeps nothing together
     :param partitions: lanes for the parents of one object and type. 4 as the calls that other lanes may have out
     :param max_records: records that one call may carry, 1 to 200
@@ -114,6 +123,7 @@ class Salesforce:
         audience: str = "https://login.salesforce.com",
         api_version: str = "67.0",
         headers: Mapping[str, str] | None = None,
+        unique: Mapping[str, str] | None = None,
         keep_together: str | None = None,
         partitions: int = 4,
         max_records: int = 200,
@@ -134,6 +144,7 @@ class Salesforce:
         self._grant = grant_of(secrets, self._instance_url, audience)
         self._api_version, self._release = api_version, _release_of(api_version)
         self._headers = lane_headers(headers or {})
+        self._unique = checked_unique(unique)
         self._keep_together = _checked_field(keep_together)
         self._partitions = at_least_one("partitions", partitions)
         self._max_records = at_least_one("max_records", max_records, MAX_RECORDS)
@@ -175,13 +186,14 @@ class Salesforce:
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry, and how many of them may be out."""
         shared = cast(Lane, lane)
-        capability = CAPABILITIES[shared.type]
+        capability, creates = CAPABILITIES[shared.type], shared.type is WriteType.CREATE
         return LaneRules(
             max_records=min(self._max_records, capability.max_records),
             max_bytes=max(1, self._max_request_bytes - BATCH_BYTES),
             max_in_flight=inf if shared.partition is None else 1,
             all_or_none=capability.all_or_none,
-            idempotent=shared.type is not WriteType.CREATE,
+            idempotent=not creates,
+            verifiable=creates and shared.object.lower() in self._unique,
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
@@ -198,6 +210,23 @@ class Salesforce:
         except Refused as refused:  # by the issuer of tokens; nothing was written
             return [without_token(refused, _WAY_OUT)] * len(records)
         return verdicts_of(answer, records, all_or_none=all_or_none, now=self._clock())
+
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
+
+        :raises Retry: nothing was learned; ask again later
+        :raises BatcherNotOpen: outside of ``async with``
+        """
+        shared = cast(Lane, lane)
+        question = question_of(shared.object, self._unique[shared.object.lower()], cast(Sequence[Item], items))
+        request = question.request(self._api_version)
+        if request is None or len(request[1]) > self._max_request_bytes:
+            return unknown(len(items), "no record has a unique value that can be asked for, or they do not fit a call")
+        try:
+            answer = await self._asked(shared, "POST", *request)
+        except Refused:  # by the issuer of tokens
+            return unknown(len(items), "no access token")
+        return outcomes(answer, question, now=self._clock())
 
     async def __aenter__(self) -> Self:
         """Make the client, unless one was given."""

@@ -17,10 +17,10 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 
 from batcher.destinations._json import check_json, encode
 from batcher.destinations._protocol import Prepared
-from batcher.destinations._sqlite_calls import code_name, connect, primary_code, select, write_call
+from batcher.destinations._sqlite_calls import code_name, connect, primary_code, select, verify_call, write_call
 from batcher.destinations._sqlite_tables import Table, table_name
 from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord
-from batcher.outcomes import ErrorDetail, Verdict
+from batcher.outcomes import ErrorDetail, Outcome, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
@@ -47,6 +47,9 @@ class SQLite:
     ``Written.data`` is ``{"created": bool}``. A refused record costs only itself; a group is one transaction. The codes
     of refusals: ``DUPLICATE_VALUE``, ``REQUIRED_FIELD_MISSING``, ``NOT_FOUND``, ``CONSTRAINT_FAILED`` (a rule that
     somebody else put into the file), ``RECORD_TOO_LARGE``, ``UNREADABLE_RECORD`` (stored by another program).
+
+    Under ``RetryPolicy(on_unknown="verify")`` the file is asked which creates of a lost answer were applied, where the
+    object has a unique field.
 
     A file gets the companions ``-wal`` and ``-shm`` while it is open. Other programs may use it at the same time. Work
     that has begun is finished when its call is cancelled.
@@ -120,13 +123,19 @@ class SQLite:
         return Prepared(lane, encoded, len(encoded) + 1, identity)
 
     def _check_by(self, name: str, by: str) -> None:
-        if by not in self._tables.get(name, Table()).unique:
+        if by not in self._table(name).unique:
             problem = f"by={by!r} is not declared unique for the object {name!r}"
             raise InvalidRecord(ErrorDetail(f"{problem}: add it to objects={{...: Table(unique=...)}}", fields=(by,)))
 
+    def _table(self, name: str) -> Table:
+        return self._tables.get(name, Table())
+
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry."""
-        return LaneRules(max_records=self._max_records, idempotent=cast(tuple[str, ...], lane)[1] != "create")
+        name, kind, *_ = cast(tuple[str, ...], lane)
+        creates = kind == WriteType.CREATE.value
+        verifiable = creates and bool(self._table(name).unique)
+        return LaneRules(max_records=self._max_records, idempotent=not creates, verifiable=verifiable)
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Write the items in one transaction and return one verdict per item, in the order of *items*.
@@ -137,8 +146,19 @@ class SQLite:
         """
         name, kind, *by = cast(tuple[str, ...], lane)
         await anyio.sleep(self._delay)
-        table = self._tables.get(name, Table())
-        return await self._run(write_call, name, table, kind, by[0] if by else None, items, all_or_none)
+        return await self._run(write_call, name, self._table(name), kind, by[0] if by else None, items, all_or_none)
+
+    async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
+        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
+
+        They are looked for by the first unique field in which they hold a value.
+
+        :raises Retry: the database was locked or in passing trouble; ask again later
+        :raises BatcherNotOpen: outside of ``async with``
+        """
+        name = cast(tuple[str, ...], lane)[0]
+        await anyio.sleep(self._delay)
+        return await self._run(verify_call, name, self._table(name), items)
 
     async def rows(self, object: str) -> list[dict[str, Any]]:
         """Return all records of *object* by ascending id, each with its ``id`` as a string; none if there is no table.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import attrs
@@ -17,6 +17,9 @@ from starlette.responses import JSONResponse, Response
 from batcher.sandbox._refusals import Refused
 from batcher.sandbox._store import Row
 from batcher.server._problems import timestamp
+
+# What HubSpot shows unasked.
+_USUAL: Final = ("createdate", "hs_object_id", "lastmodifieddate")
 
 
 @attrs.frozen
@@ -119,15 +122,18 @@ def bad_json(message: str) -> Problem:
     return Problem(400, "", f"Invalid input JSON on line 1, column 14: {message}")
 
 
-def to_json(row: Row, *, new: bool | None = None, trace: str | None = None) -> dict[str, Any]:
+def to_json(
+    row: Row, *, names: Sequence[str] | None = None, new: bool | None = None, trace: str | None = None
+) -> dict[str, Any]:
     """Return a record as it stands in results.
 
+    :param names: properties to show besides the usual ones, null for what is not there; None shows all that are
     :param new: of an upsert
     :param trace: the input's objectWriteTraceId, if it is to be echoed
     """
     shown: dict[str, Any] = {
         "id": row.id,
-        "properties": row.fields,
+        "properties": row.fields if names is None else {name: row.fields.get(name) for name in (*_USUAL, *names)},
         "createdAt": moment(row.created),
         "updatedAt": moment(row.updated),
         "archived": row.archived,

@@ -186,17 +186,31 @@ class Batches:
             if row is not None and not strikes.skips(index):
                 self.records.store.archive(row, self.records.clock())
 
-    def read(self, type: str, inputs: list[dict[str, Any]], property: str | None) -> Done:
-        """Return records, by id or by a unique property.
+    def read(
+        self,
+        type: str,
+        inputs: list[dict[str, Any]],
+        strikes: Strikes,
+        property: str | None,
+        names: Sequence[str] | None,
+    ) -> Done:
+        """Return records, by id or by a unique property; one error names all that are not there.
 
+        :param property: the unique one
+        :param names: properties to show besides the usual ones; None shows all
         :raises Problem: the batch is refused as a whole
         """
         addresses = [self._address(type, {**each, "idProperty": property}) for each in inputs]
         _check_distinct(addresses)
-        found = [(id, self.records.find(type, id, given)) for given, id in addresses]
-        rows = [row for _, row in found if row is not None]
-        missing = [id for id, row in found if row is None]
-        results = [to_json(rows[index]) for index in shuffled(self.dice, len(rows))]
+        rows, missing = [], []
+        for index, (given, id) in enumerate(addresses):
+            strikes.check(index)
+            row = self.records.find(type, id, given)
+            if row is None:
+                missing.append(id)
+            elif index not in strikes.dropped:
+                rows.append(row)
+        results = [to_json(rows[index], names=names) for index in shuffled(self.dice, len(rows))]
         return Done(results, [not_found(type, missing).to_error({})] if missing else [])
 
     def _address(self, type: str, input: dict[str, Any], *, needs_property: bool = False) -> tuple[str | None, str]:

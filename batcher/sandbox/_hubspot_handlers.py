@@ -58,7 +58,11 @@ class Handlers:
         """Return records."""
 
         def read(type: str, inputs: Inputs, strikes: Strikes) -> Done:
-            return self.batches.read(type, inputs, _object_of(call.body).get("idProperty"))
+            given = _object_of(call.body)
+            names = given.get("properties")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                names = None
+            return self.batches.read(type, inputs, strikes, given.get("idProperty"), names)
 
         return self._carry_out(call, read, 200)
 

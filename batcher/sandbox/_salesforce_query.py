@@ -1,12 +1,13 @@
 """As much of SOQL as comparing a database needs.
 
-That is ``SELECT fields FROM type [WHERE field = 'x' [AND ...]] [LIMIT n]``.
+That is ``SELECT fields FROM type [WHERE field = 'x' | field IN ('x', ...) [AND ...]] [LIMIT n]``. ``IN`` ignores case,
+as SOQL does for all texts but ids.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import attrs
@@ -17,22 +18,38 @@ _QUERY: Final = re.compile(
     r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<type>\w+)(?:\s+WHERE\s+(?P<where>.+?))?(?:\s+LIMIT\s+(?P<limit>\d+))?\s*",
     re.IGNORECASE | re.DOTALL,
 )
+_LITERAL: Final = re.compile(r"'(?P<text>(?:[^'\\]|\\.)*)'|(?P<word>[\w.+-]+)")
+_ONE: Final = re.sub(r"\?P<\w+>", "", _LITERAL.pattern)
 _CONDITION: Final = re.compile(
-    r"\s*(?P<field>\w+)\s*=\s*(?:'(?P<text>(?:[^'\\]|\\.)*)'|(?P<word>[\w.+-]+))\s*(?:AND\b|$)", re.IGNORECASE
+    rf"\s*(?P<field>\w+)\s*(?:=\s*(?P<one>{_ONE})|IN\s*\((?P<any>\s*(?:{_ONE})\s*(?:,\s*(?:{_ONE})\s*)*)\))\s*(?:AND\b|$)",
+    re.IGNORECASE,
 )
+_NAMED: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _COUNT: Final = "count()"
 
 
 @attrs.frozen
-class Query:
-    """One query.
+class Condition:
+    """What a field must hold."""
 
-    :raises ValueError: not in the form above
-    """
+    field: str
+    values: Collection[str]
+    folds: bool
+    """Whether case makes no difference."""
+
+    def holds(self, row: Row) -> bool:
+        """Return whether a record fulfils it."""
+        value = _text(row, self.field)
+        return (value.casefold() if self.folds else value) in self.values
+
+
+@attrs.frozen
+class Query:
+    """One query."""
 
     type: str
     fields: Sequence[str]
-    conditions: Sequence[tuple[str, str]]
+    conditions: Sequence[Condition]
     limit: int | None
 
     @classmethod
@@ -52,7 +69,7 @@ class Query:
 
     def answer(self, rows: Sequence[Row], version: str) -> dict[str, Any]:
         """Return what the query finds among the records of its type."""
-        found = [row for row in rows if all(_text(row, name) == value for name, value in self.conditions)]
+        found = [row for row in rows if all(each.holds(row) for each in self.conditions)]
         if self.limit is not None:
             found = found[: self.limit]
         if self.fields[0].lower() == _COUNT:
@@ -65,24 +82,36 @@ def shown(row: Row, version: str, fields: Sequence[str] = ()) -> dict[str, Any]:
     """Return a record as it is read, with all fields or some."""
     attributes = {"type": row.type, "url": f"/services/data/{version}/sobjects/{row.type}/{row.id}"}
     names = fields or ("Id", *row.fields)
-    return {"attributes": attributes, **{name: _value(row, name) for name in names}}
+    # Salesforce writes names as they were made, however they were asked for.
+    known = {name.lower(): name for name in ("Id", *row.fields)}
+    return {"attributes": attributes, **{known.get(name.lower(), name): _value(row, name) for name in names}}
 
 
-def _conditions(where: str) -> list[tuple[str, str]]:
+def _conditions(where: str) -> list[Condition]:
     conditions = []
     at = 0
     while at < len(where):
         found = _CONDITION.match(where, at)
         if found is None:
             raise ValueError("unexpected condition")
-        text = found["text"]
-        conditions.append((found["field"], found["word"] if text is None else re.sub(r"\\(.)", r"\1", text)))
+        field, folds = found["field"], found["any"] is not None and found["field"].lower() != "id"
+        values = [_plain(literal) for literal in _LITERAL.finditer(found["one"] or found["any"])]
+        conditions.append(Condition(field, {value.casefold() if folds else value for value in values}, folds))
         at = found.end()
     return conditions
 
 
+def _plain(literal: re.Match[str]) -> str:
+    if literal["text"] is None:
+        return literal["word"]
+    return re.sub(r"\\(.)", lambda found: _NAMED.get(found[1].lower(), found[1]), literal["text"])
+
+
 def _value(row: Row, name: str) -> Any:
-    return row.id if name.lower() == "id" else row.fields.get(name)
+    folded = name.lower()
+    if folded == "id":
+        return row.id
+    return next((value for known, value in row.fields.items() if known.lower() == folded), None)
 
 
 def _text(row: Row, name: str) -> str:

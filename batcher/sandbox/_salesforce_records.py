@@ -71,9 +71,14 @@ class CallError(Refused):
         self.status = status
         self.code = code
 
+    @property
+    def body(self) -> list[dict[str, str]]:
+        """What is said of it."""
+        return [{"message": str(self), "errorCode": self.code}]
+
     def to_response(self) -> Response:
         """Return the answer."""
-        return JSONResponse([{"message": str(self), "errorCode": self.code}], self.status)
+        return JSONResponse(self.body, self.status)
 
 
 @attrs.frozen

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import attrs
 from starlette.responses import JSONResponse, Response
@@ -13,6 +15,11 @@ from batcher.sandbox._salesforce_handlers import Handlers, object_of
 from batcher.sandbox._salesforce_query import Query, shown
 from batcher.sandbox._salesforce_records import CallError, ItemError
 from batcher.sandbox._store import Row
+
+_MOST_QUERIES: Final = 5
+_MOST_SOQL: Final = 100_000
+# What is replaced by a part of the answer to a request before.
+_REFERENCE: Final = re.compile(r"@\{")
 
 
 @attrs.frozen
@@ -67,13 +74,38 @@ class Rows:
 
     def query(self, call: Call) -> Response:
         """Find records."""
+        return JSONResponse(self._found(call, call.query("q")))
+
+    def composite(self, call: Call) -> Response:
+        """Answer several requests, each on its own. Only queries are known here."""
+        given = object_of(call.body).get("compositeRequest")
+        if not isinstance(given, list) or not 1 <= len(given) <= _MOST_QUERIES:
+            raise CallError(400, "INVALID_INPUT", f"compositeRequest must be a list of 1 to {_MOST_QUERIES} queries")
+        return JSONResponse({"compositeResponse": [self._inner(call, each) for each in given]})
+
+    def _inner(self, call: Call, given: Any) -> dict[str, Any]:
+        given = given if isinstance(given, dict) else {}
+        url = urlsplit(str(given.get("url")))
         try:
-            query = Query.parse(call.query("q"))
+            if given.get("method") != "GET" or url.path.rstrip("/") != f"/services/data/{call.name('version')}/query":
+                raise CallError(400, "INVALID_INPUT", "this sandbox knows no other subrequests than queries")
+            if _REFERENCE.search(unquote(url.query)):
+                raise CallError(400, "PROCESSING_HALTED", "Invalid reference specified.")
+            status, body = 200, self._found(call, parse_qs(url.query).get("q", [""])[0])
+        except CallError as error:
+            status, body = error.status, error.body
+        return {"body": body, "httpHeaders": {}, "httpStatusCode": status, "referenceId": given.get("referenceId")}
+
+    def _found(self, call: Call, soql: str) -> Any:
+        if len(soql) > _MOST_SOQL:
+            raise CallError(400, "QUERY_TOO_COMPLICATED", "the query is too long")
+        try:
+            query = Query.parse(soql)
         except ValueError as error:
             raise CallError(400, "MALFORMED_QUERY", str(error)) from None
         if self.many.records.describe(query.type) is None:
             raise CallError(400, "INVALID_TYPE", f"sObject type '{query.type}' is not supported.")
-        return JSONResponse(query.answer(self.many.records.store.rows(query.type), call.name("version")))
+        return query.answer(self.many.records.store.rows(query.type), call.name("version"))
 
     def _body(self, call: Call) -> dict[str, Any]:
         """Return what a request carries, once it is clear that nothing strikes its record.

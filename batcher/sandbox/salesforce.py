@@ -84,6 +84,7 @@ class SalesforceSandbox(Sandbox):
             ("PATCH", f"{_ROWS}/{{field}}/{{value}}", rows.upsert),
             ("GET", f"{_DATA}/query", rows.query),
             ("GET", f"{_DATA}/query/", rows.query),
+            ("POST", f"{_DATA}/composite", rows.composite),
         ]
         for method, path, handler in routes:
             self._route(path, method, handler)

@@ -20,7 +20,7 @@ def fill(lane: Lane, *entries: Entry, accepted_at: float = 0.0) -> tuple[Entry, 
 def add_bundle(lane: Lane, *entries: Entry, due_at: float = 0.0, first: bool = False, group: bool = False) -> Bundle:
     for entry in entries:
         entry.lane, entry.accepted_at, entry.state = lane, due_at, State.WAITING
-    bundle = Bundle(entries, due_at, group=Group(entries) if group else None, budget=None if group else Budget(1))
+    bundle = Bundle(entries, due_at, group=Group(entries) if group else None, budget=None if group else Budget(1, ()))
     lane.append_bundle(bundle, first=first)
     return bundle
 

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from math import inf
 from typing import Any
 
+from batcher._core.budgets import WINDOW
 from batcher._core.engine import Engine, Plan, Verb
 from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
 from batcher._core.house import unit_of
@@ -45,8 +46,10 @@ class Model:
         self.flushed: set[Entry] = set()  # made due by hand
         self.parked: set[Entry] = set()  # once
         self.retries: Counter[Entry] = Counter()
+        self.expected: dict[Entry, float] = {}  # when it comes back if its call has failed
         self.not_before: dict[Entry, float] = {}
         self.paused_until: dict[Hashable, float] = {}
+        self.doubted: set[Entry] = set()  # the destination is to be asked about them before anything else
         self.in_flight: list[Batch] = []
         self.carried: dict[Batch, list[Entry]] = {}  # also after a call was given up on
         self.answered: list[Batch] = []
@@ -120,7 +123,13 @@ class Model:
         self.in_flight.remove(batch)
         self.answered.append(batch)
         self._expect_retries(batch, answer, jitter)
+        doubts = self._doubts(batch, answer)
         self.engine.settle(batch, answer, self.now, jitter)
+        self.doubted.difference_update(batch.entries)
+        self.doubted.update(entry for entry in doubts if entry.state is State.BACKING_OFF)
+        for entry in batch.entries:
+            if entry.state is State.BACKING_OFF:
+                self.not_before[entry] = self.expected[entry]
         self._check_answered(batch, answer)
         self.turn()
 
@@ -128,7 +137,8 @@ class Model:
         """A call takes too long: its records are unknown, unless they may go again once it has ended."""
         entries = batch.entries
         allowed = self.engine.give_up_on(batch, TimeoutError(), self.now)
-        assert allowed != self.retry.sends_again(idempotent=rules_of(batch.lane.key).idempotent)
+        sends_again = self.retry.sends_again(idempotent=rules_of(batch.lane.key).idempotent)
+        assert allowed != (sends_again or self._asks(batch.lane.key))
         self.turn()
         for entry in entries if allowed else ():
             assert isinstance(self.fates[entry], Unknown)
@@ -195,7 +205,7 @@ class Model:
     def _check_admission(self, admitted: Sequence[Unit]) -> None:
         with_room = [unit for unit in self._first_waiters() if self._lane_has_room(unit)]
         assert not with_room or not self._house_has_room(with_room[0]), "somebody waits in front of an open door"
-        for unit in admitted:
+        for unit in admitted if self.limits.fairness is None else ():
             for waiter in with_room:
                 assert self._arrival[unit] < self._arrival[waiter], "overtook a waiter whose lane has room"
 
@@ -216,6 +226,7 @@ class Model:
             assert entry not in self.withdrawn
             assert entry.extras.expires_at > self.now
             assert self.not_before.get(entry, -inf) <= self.now, "its backoff is not over"
+            assert (entry in self.doubted) == batch.asks, "sent again, or asked about, without a reason"
             for earlier in self._before(entry):
                 assert earlier.state is State.SETTLED, "out of order"
         if batch.group is not None or any(entry.extras.group for entry in entries):
@@ -257,7 +268,9 @@ class Model:
 
     def _expect_retries(self, batch: Batch, answer: Any, jitter: float) -> None:
         reasons: list[Any] = []
-        if isinstance(answer, BaseException):
+        if batch.asks:
+            reasons = self._reasons_to_ask_again(batch, answer)
+        elif isinstance(answer, BaseException):
             refused = self.atomic and isinstance(answer, Exception) and not isinstance(answer, (Retry, TimeoutError))
             reason = answer if refused or isinstance(answer, (Retry, Refused)) else Retry(answer, applied="maybe")
             reasons = [reason] * len(batch.entries)
@@ -265,14 +278,41 @@ class Model:
             reasons = answer
             if batch.group is not None:
                 reasons = [self._longest(answer)] * len(answer)
-        for entry, reason in zip(batch.entries, reasons, strict=False):
-            if isinstance(reason, Retry):
-                ceiling = min(self.retry.backoff_cap, self.retry.backoff_base * 2 ** self.retries[entry])
-                at = self.now + max(jitter * ceiling, reason.after or 0.0)
-                self.not_before[entry] = at
-                if reason.pause_lane:
-                    key = batch.lane.key
-                    self.paused_until[key] = max(at, self.paused_until.get(key, -inf))
+        reasons = reasons or [None] * len(batch.entries)
+        for entry, reason in zip(batch.entries, reasons, strict=True):
+            ceiling = min(self.retry.backoff_cap, self.retry.backoff_base * 2 ** self.retries[entry])
+            at = self.now + max(jitter * ceiling, getattr(reason, "after", None) or 0.0)
+            self.expected[entry] = at
+            if isinstance(reason, Retry) and reason.pause_lane:
+                key = batch.lane.key
+                self.paused_until[key] = max(at, self.paused_until.get(key, -inf))
+
+    def _asks(self, key: Hashable) -> bool:
+        rules = rules_of(key)
+        return self.retry.on_unknown == "verify" and rules.verifiable and not rules.idempotent
+
+    def _reasons_to_ask_again(self, batch: Batch, answer: Any) -> list[Any]:
+        if isinstance(answer, Retry):
+            return [answer] * len(batch.entries)
+        if batch.group is not None and isinstance(answer, list):
+            first = next((verdict for verdict in answer if isinstance(verdict, Retry)), None)
+            return [first] * len(batch.entries)
+        return answer if isinstance(answer, list) and len(answer) == len(batch.entries) else []
+
+    def _doubts(self, batch: Batch, answer: Any) -> list[Entry]:
+        """The records that the destination is to be asked about now, unless they are settled."""
+        if not self._asks(batch.lane.key):
+            return []
+        verdicts = [answer] * len(batch.entries)
+        if batch.group is not None and isinstance(answer, list):
+            verdicts = [self._longest(answer)] * len(batch.entries)
+        elif isinstance(answer, list) and len(answer) == len(batch.entries):
+            verdicts = answer
+        return [
+            entry
+            for entry, verdict in zip(batch.entries, verdicts, strict=True)
+            if batch.asks or not isinstance(verdict, Retry) or verdict.applied == "maybe"
+        ]
 
     def _longest(self, verdicts: Sequence[Any]) -> Retry | None:
         """Whether a group goes again, and when."""
@@ -294,7 +334,8 @@ class Model:
                 if not isinstance(verdict, (Outcome, BaseException)):
                     assert batch.group is not None or entry.verdict is verdict, "its own fate"
         elif not isinstance(answer, BaseException):
-            assert all(entry.verdict.kind == "unknown" for entry in batch.entries)
+            settled = [entry for entry in batch.entries if entry not in self.doubted]
+            assert all(entry.verdict.kind == "unknown" for entry in settled)
 
     # Laws of every moment
 
@@ -322,7 +363,9 @@ class Model:
         if self.armed_at > self.now:  # else the timer is late
             for entry in pending:
                 if entry.state is State.BACKING_OFF:
-                    assert self.now < self.not_before[entry] >= self.armed_at
+                    # What the retry budget has no room for looks again when it may have.
+                    assert self.now < max(self.not_before[entry], self.armed_at)
+                    assert self.armed_at <= max(self.not_before[entry], self.now + WINDOW)
                 if entry.state is not State.IN_FLIGHT:
                     assert self.now < entry.extras.expires_at >= self.armed_at
             for lane in engine.house.lanes.values():
@@ -330,9 +373,12 @@ class Model:
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)
-        if len(self.in_flight) == self.limits.max_in_flight or calls[lane.key] >= lane.allowance.limit:
+        if len(self.in_flight) >= self.engine.house.allowance.limit or calls[lane.key] >= lane.allowance.limit:
             return
-        buffered = [entry for entry in lane.entries() if entry.state is State.BUFFERED]
+        shelved = {entry for bundle in lane.shelved for entry in bundle.entries}
+        buffered = [entry for entry in lane.entries() if entry not in shelved]
+        waits = buffered or calls[lane.key] or lane.held_by is not None
+        assert not lane.shelved or waits, "nobody comes back for the other half"
         if self.paused_until.get(lane.key, -inf) > self.now:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
             return
@@ -378,6 +424,7 @@ class Model:
         assert not (len(house.identities) or len(house.deadlines) or len(house.admission))
         assert (house.admission.pending, house.admission.pending_bytes) == (0, 0)
         assert not len(house.pacing)
+        assert not house.tenants
 
     # Seen from outside
 
@@ -410,10 +457,20 @@ class Model:
 
     def _lane_has_room(self, unit: Unit) -> bool:
         mine = [entry for entry in self._pending() if entry.lane is unit.lane]
+        if self.limits.fairness is not None:
+            name = self._tenant(unit.lane.key)
+            ours = sum(self._tenant(entry.lane.key) == name for entry in self._pending())
+            if ours + len(unit.members) > self.limits.lane_records:
+                return False
         return (
             len(mine) + len(unit.members) <= self.limits.lane_records
             and sum(entry.size for entry in mine) + unit.size <= self.limits.lane_bytes
         )
+
+    def _tenant(self, key: Hashable) -> Hashable:
+        assert self.limits.fairness is not None
+        assert self.limits.fairness.by is not None
+        return self.limits.fairness.by(key)
 
     def _house_has_room(self, unit: Unit) -> bool:
         pending = self._pending()

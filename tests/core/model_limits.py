@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from batcher.policies import AutoBatchPolicy, LaneRules, Limits, Quota
+from batcher.policies import AutoBatchPolicy, Fairness, LaneRules, Limits, Quota
 
 KEYS = ("contacts", "deals", "notes")
 POLICY = AutoBatchPolicy(max_records=3, max_bytes=10, max_delay=4)
@@ -32,10 +32,18 @@ LIMITS = (
         max_lane_in_flight=3,
         quotas=[Quota(per=10, calls=3), Quota(per=4, records=4, by=str), Quota(per=60, calls=12, by=len)],
     ),
+    Limits(  # shared out: "deals" and "notes" are one tenant
+        max_pending_records=8,
+        max_lane_records=5,
+        max_in_flight=2,
+        max_lane_in_flight=2,
+        fairness=Fairness(by=len, weights={5: 3}),
+    ),
 )
 RULES = {
     "notes": LaneRules(max_records=2, max_bytes=8, max_in_flight=1, all_or_none=False),
     "deals": LaneRules(idempotent=True),
+    "contacts": LaneRules(verifiable=True),
 }
 
 

@@ -124,7 +124,7 @@ def test_a_budget_is_spent_whole_or_not_at_all() -> None:
     """
     The search for culprits makes no call beyond its budget.
     """
-    budget = Budget(3)
+    budget = Budget(3, ())
     assert budget.spend(2)
     assert not budget.spend(2)
     assert budget.spend(1)
@@ -149,7 +149,7 @@ def test_the_group_of_a_batch() -> None:
     """
     group = Group([record()])
     whole = Batch(make_lane(), group.members, 0, FlushReason.GROUP, Bundle(group.members, 0.0, group=group))
-    half = Batch(make_lane(), group.members, 0, FlushReason.ISOLATION, Bundle(group.members, 0.0, budget=Budget(1)))
+    half = Batch(make_lane(), group.members, 0, FlushReason.ISOLATION, Bundle(group.members, 0.0, budget=Budget(1, ())))
 
     assert whole.group is group
     assert half.group is None

@@ -16,13 +16,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from batcher._core.entries import Entry
 from batcher.errors import InvalidGroup
-from batcher.outcomes import Accepted, Refused, Rejected, Retry, RolledBack, Unknown, Written
-from batcher.policies import Limits, RetryPolicy
+from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
+from batcher.policies import BreakerPolicy, Limits, RetryPolicy
 from tests.core.building import record
 from tests.core.model import Model
 from tests.core.model_limits import KEYS, LIMITS, max_bytes, max_records, rules_of
 
 SOAK = int(os.environ.get("BATCHER_SOAK", "0"))
+
+BREAKER = BreakerPolicy(failures=2, patience=2, cooldown=3, cooldown_cap=9)
 
 keys = st.sampled_from(KEYS)
 identities = st.sampled_from([None, None, None, "ada", "bob"])
@@ -64,12 +66,23 @@ class EngineMachine(RuleBasedStateMachine):
 
     @initialize(
         limits=st.sampled_from(LIMITS),
-        on_unknown=st.sampled_from(["raise", "retry"]),
+        on_unknown=st.sampled_from(["raise", "retry", "verify"]),
         atomic=st.booleans(),
         isolation_calls=st.sampled_from([1, 3, 50]),
         max_attempts=st.sampled_from([inf, 2]),
+        budget_floor=st.sampled_from([10, 10, 0.2]),
+        breaker=st.sampled_from([None, None, BREAKER]),
     )
-    def open(self, limits: Limits, on_unknown: Any, atomic: bool, isolation_calls: int, max_attempts: float) -> None:
+    def open(
+        self,
+        limits: Limits,
+        on_unknown: Any,
+        atomic: bool,
+        isolation_calls: int,
+        max_attempts: float,
+        budget_floor: float,
+        breaker: BreakerPolicy | None,
+    ) -> None:
         retry = RetryPolicy(
             deadline=60,
             max_attempts=max_attempts,
@@ -77,6 +90,8 @@ class EngineMachine(RuleBasedStateMachine):
             backoff_cap=4,
             on_unknown=on_unknown,
             isolation_calls=isolation_calls,
+            budget_floor=budget_floor,
+            breaker=breaker,
         )
         self.model = Model(retry, limits, atomic)
 
@@ -145,6 +160,14 @@ class EngineMachine(RuleBasedStateMachine):
     def answer_by_raising(self, data: st.DataObject, error: BaseException, jitter: float) -> None:
         batch = data.draw(st.sampled_from(self.model.in_flight))
         self.model.answer(batch, error, jitter)
+
+    @precondition(lambda self: any(batch.asks for batch in self.model.in_flight))
+    @rule(data=st.data(), jitter=jitters)
+    def answer_what_is_there(self, data: st.DataObject, jitter: float) -> None:
+        batch = data.draw(st.sampled_from([each for each in self.model.in_flight if each.asks]))
+        count = len(batch.entries)
+        found = st.sampled_from([Written("001"), NotWritten("absent"), NotWritten("absent"), Unknown("who knows")])
+        self.model.answer(batch, data.draw(st.lists(found, min_size=count, max_size=count)), jitter)
 
     @precondition(lambda self: any(batch.entries for batch in self.model.in_flight))
     @rule(data=st.data())

@@ -243,8 +243,9 @@ def test_an_atomic_write_that_raises_applied_nothing() -> None:
     With atomic=True a raise is a refusal: the culprit is looked for, and the exception is its error.
     """
     engine, batch = answered(ValueError("bad"), atomic=True)
-    first, second = dispatched(engine)
+    (first,) = dispatched(engine)
     answer(engine, first, ValueError("bad"))
+    (second,) = dispatched(engine)
     answer(engine, second, ["002"])
     assert fates(batch) == [Rejected(ErrorDetail("bad", code="ValueError")), Written(data="002")]
 

@@ -124,6 +124,17 @@ def test_a_refusal_that_each_record_would_meet(status: int) -> None:
     assert meant(reply, [A, B], all_or_none=True) == [Refused, Refused]
 
 
+def test_an_object_that_the_account_does_not_have() -> None:
+    """
+    HubSpot has no code for it, only words. It costs one call, too.
+    """
+    reply = answer(400, {"status": "error", "message": "Unable to infer object type from: contcats"})
+
+    assert [(type(each), each.isolated) for each in read(reply, [A, B])] == [(Rejected, True)] * 2
+    assert meant(reply, [A, B], all_or_none=True) == [Refused, Refused]
+    assert meant(answer(400, {"message": "Unable to do it"}), [A, B]) == [Refused, Refused]
+
+
 @pytest.mark.parametrize("status", [100, 202, 206, 302, 303, 304, 522, 525, 526])
 def test_a_status_that_says_nothing(status: int) -> None:
     """

@@ -286,6 +286,19 @@ async def test_p04_a_bad_association_costs_nobody_else_theirs(
     assert len(service.calls) == calls
 
 
+async def test_associations_with_an_object_that_is_unknown_are_not_searched(service: Service) -> None:
+    """
+    Each of them would meet the same.
+    """
+    service.says(200, done([good("1"), good("2")]))
+    service.script += [lambda inputs: (400, bad("Unable to infer object type from: companys", None))] * 9
+    async with service.writer() as crm:
+        outcomes = await crm.submit_all([update(str(n), associations=[FAR]) for n in (1, 2)])
+
+    assert all(isinstance(each, Written) and len(each.warnings) == 1 for each in outcomes)
+    assert len(service.calls) == 2
+
+
 async def test_the_search_for_bad_associations_has_a_budget(service: Service) -> None:
     """
     If all are bad, it ends after 50 calls, and everybody is told.

@@ -271,6 +271,25 @@ def test_a_refusal_that_each_record_would_meet(status: int) -> None:
         read(answer(status, errors), [A, B], all_or_none=True)
 
 
+def test_an_object_that_the_org_does_not_have() -> None:
+    """
+    It costs one call and no search for a culprit, unless the answer may be about an object that one record looks up.
+    """
+    errors = fault("INVALID_TYPE", "sObject type 'Contact' is not supported. Append the '__c' if it is a custom one.")
+    verdicts = read(answer(400, errors), [A, B])
+    assert [(type(each), each.isolated) for each in verdicts] == [(Rejected, True)] * 2
+    with pytest.raises(Refused):
+        read(answer(400, errors), [A, B], all_or_none=True)
+    for other in (
+        fault("INVALID_TYPE", "sObject type 'Acount' is not supported."),
+        fault("INVALID_FIELD", "'Contact'"),
+    ):
+        with pytest.raises(Refused):
+            read(answer(400, other), [A, B])
+    with pytest.raises(Refused):
+        read(answer(400, errors), [delete(1), delete(2)])
+
+
 @pytest.mark.parametrize("status", [301, 307, 308])
 def test_an_address_that_has_moved(status: int) -> None:
     """

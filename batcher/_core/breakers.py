@@ -1,0 +1,176 @@
+"""Circuit breakers: after calls that did nobody any good, tell callers at once instead of letting them wait.
+
+One of each lane, for a revoked credential or an unknown object, and one of the destination. Open, it has records told
+that they are not written. After a while, *half-open*, one small batch is let through: if it does well, the breaker is
+closed. M. Nygard, "Release It!", 2007.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from math import inf
+from typing import Literal, NamedTuple, TypeAlias
+
+from batcher._core.lanes import Lane
+from batcher.outcomes import Cause, describe_cause
+from batcher.policies import BreakerPolicy
+
+# Lanes whose last call failed that are remembered at most; beyond that the one that failed first is forgiven.
+_MOST_LANES = 10_000
+
+
+BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+
+
+class Sign(NamedTuple):
+    """What a call says of the destination, whatever it says of the records."""
+
+    congested: bool = False
+    """It met a throttle, a lock or a timeout."""
+    failure: Cause | None = None
+    """Why no record was looked at; None if one was."""
+    for_good: bool = False
+    """Another try would end the same way."""
+
+
+GOOD = Sign()
+
+
+class Breaker:
+    """The failures in a row of one lane, or of all."""
+
+    __slots__ = ("_cooldown", "_last", "_policy", "_since", "failures", "open_until", "state")
+
+    def __init__(self, policy: BreakerPolicy) -> None:
+        self._policy = policy
+        self.state: BreakerState = "closed"
+        self.failures = 0
+        self.open_until = -inf
+        self._since = inf  # when the first of the failures was seen
+        self._cooldown = policy.cooldown
+        self._last: Cause = ""
+
+    def note_failure(self, cause: Cause, now: float, patience: float) -> bool:
+        """Count a call that failed; return whether the breaker opens, or opens again."""
+        self.failures += 1
+        self._since = min(self._since, now)
+        self._last = cause
+        if self.state == "closed":
+            if self.failures < self._policy.failures or now - self._since < patience:
+                return False
+        elif now >= self.open_until:
+            self._cooldown = min(2 * self._cooldown, self._policy.cooldown_cap)
+        self.open_until = now + self._cooldown
+        return True
+
+    def why(self, whose: str) -> str:
+        """Return what callers are told."""
+        last = describe_cause(self._last)
+        return f"the circuit breaker of {whose} is open: {self.failures} calls in a row have failed, the last: {last}"
+
+
+class Change(NamedTuple):
+    """A breaker that has changed."""
+
+    key: Hashable
+    """Of the lane."""
+    of_all: bool
+    """Whether it is the breaker of the destination, and not of that lane."""
+    state: BreakerState
+
+
+class Refused(NamedTuple):
+    """What to tell, and whom."""
+
+    why: str
+    everybody: bool
+    """Or only who waits in the lane of the call."""
+
+
+class Breakers:
+    """All breakers of one batcher.
+
+    :param policy: None never opens any
+    :param patience: seconds without any success before calls that might do better next time open a breaker
+    """
+
+    def __init__(self, policy: BreakerPolicy | None, patience: float) -> None:
+        self._policy = policy
+        self._patience = patience
+        self._of_lanes: OrderedDict[Hashable, Breaker] = OrderedDict()  # those whose last call failed
+        self._of_all: Breaker | None = None if policy is None else Breaker(policy)
+        self._failed: set[Hashable] = set()  # lanes, since any call did well; two are enough to know
+        self.changes: list[Change] = []  # outbox
+
+    def attach(self, lane: Lane) -> None:
+        """Give a new lane the breaker that it had before."""
+        lane.breaker = self._of_lanes.get(lane.key)
+        if lane.breaker is not None and lane.breaker.state != "closed":
+            lane.allowance.begin_anew()
+
+    def refuses(self, lane: Lane, now: float) -> str | None:
+        """Return why nothing of *lane* is sent; None if it is.
+
+        While the breaker of the destination is open, a lane that has not failed itself may probe.
+        """
+        breaker, of_all = lane.breaker, self._of_all
+        if breaker is None or of_all is None:
+            return None
+        if now < breaker.open_until:
+            return breaker.why("its lane")
+        if now < of_all.open_until:
+            return of_all.why("the destination")
+        return None
+
+    def begin(self, lane: Lane) -> bool:
+        """Note that a call of *lane* leaves; return whether it is a probe."""
+        probes = False
+        for breaker in (lane.breaker, self._of_all):
+            if breaker is not None and breaker.state != "closed":
+                self._become(breaker, "half_open", lane)
+                probes = True
+        return probes
+
+    def note(self, lane: Lane, sign: Sign, now: float) -> Refused | None:
+        """Learn from the end of a call.
+
+        :returns: who is told now that nothing is sent, if a breaker has opened
+        """
+        if self._policy is None or self._of_all is None:
+            return None
+        if sign.failure is None:
+            self._close(lane)
+            return None
+        if lane.breaker is None:
+            lane.breaker = self._of_lanes[lane.key] = Breaker(self._policy)
+            if len(self._of_lanes) > _MOST_LANES:
+                self._of_lanes.popitem(last=False)
+        if len(self._failed) < 2:
+            self._failed.add(lane.key)
+        # One lane that fails is one lane; the destination is more than that.
+        patience = inf if len(self._failed) < 2 else self._patience
+        of_lane = lane.breaker.note_failure(sign.failure, now, 0.0 if sign.for_good else self._patience)
+        of_all = self._of_all.note_failure(sign.failure, now, patience)
+        if of_lane:
+            self._become(lane.breaker, "open", lane)
+        if of_all:
+            self._become(self._of_all, "open", lane)
+            return Refused(self._of_all.why("the destination"), everybody=True)
+        return Refused(lane.breaker.why("its lane"), everybody=False) if of_lane else None
+
+    def _close(self, lane: Lane) -> None:
+        if lane.breaker is not None:
+            self._become(lane.breaker, "closed", lane)
+            self._of_lanes.pop(lane.key, None)
+            lane.breaker = None
+        if self._failed:
+            assert self._policy is not None and self._of_all is not None
+            self._failed.clear()
+            self._become(self._of_all, "closed", lane)
+            self._of_all = Breaker(self._policy)
+
+    def _become(self, breaker: Breaker, state: BreakerState, lane: Lane) -> None:
+        if breaker.state != state:
+            breaker.state = state
+            self.changes.append(Change(lane.key, breaker is self._of_all, state))

@@ -1,0 +1,116 @@
+"""Hooks: one or several, with or without ``capture()``. What they raise is their own affair."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from batcher._core.entries import LinkedEntry
+from batcher.events import Event, Hook
+
+logger = logging.getLogger("batcher")
+logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
+
+Capture: TypeAlias = Callable[[], Any]
+
+MOST_LINKS: Final = 128  # of one event: as many as a span of OpenTelemetry keeps
+
+
+def as_hook(on_event: Hook | Sequence[Hook] | None) -> Hook | None:
+    """Return the one hook that stands for all those given; None if there are none.
+
+    :raises TypeError: something given cannot be called
+    """
+    if on_event is None or callable(on_event):
+        return on_event
+    hooks = tuple(on_event) if isinstance(on_event, Sequence) else (on_event,)
+    for hook in hooks:
+        if not callable(hook):
+            raise TypeError(f"on_event must be a function of one event, or a list of such, not {type(hook).__name__}")
+    if len(hooks) < 2:
+        return hooks[0] if hooks else None
+    return Hooks(hooks)
+
+
+def capture_of(hook: Hook | None) -> Capture | None:
+    """Return what is to be called at each submit, if *hook* has a ``capture()``. It raises nothing."""
+    capture: Capture | None = getattr(hook, "capture", None)
+    if capture is None:
+        return None
+
+    def guarded() -> Any:
+        try:
+            return capture()
+        except BaseException as error:
+            if stops_programs(error):
+                raise
+            logger.exception("capture() of the on_event hook raised; the record has no link")
+            return None
+
+    return guarded
+
+
+def linking(capture: Capture) -> Callable[[], LinkedEntry]:
+    """Return what makes the entry of a record that is submitted now."""
+
+    def new_entry() -> LinkedEntry:
+        entry = LinkedEntry()
+        entry.link = capture()
+        return entry
+
+    return new_entry
+
+
+def tell(hook: Hook, event: Event) -> None:
+    """Call *hook*."""
+    try:
+        hook(event)
+    except BaseException as error:
+        if stops_programs(error):
+            raise
+        logger.exception("the on_event hook raised; the event is lost, the records are not")
+
+
+def distinct(links: Sequence[Any]) -> tuple[Any, ...]:
+    """Return each object among *links* once, at most :data:`MOST_LINKS`."""
+    # By identity: the same span gives the same object, and nobody asked that a link can be hashed.
+    return tuple({id(link): link for link in links if link is not None}.values())[:MOST_LINKS]
+
+
+def stops_programs(error: BaseException) -> bool:
+    """Return whether *error* is, or contains, an interrupt or an exit: nobody's outcome."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(stops_programs, error.exceptions))
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+
+
+class Hooks:
+    """Several hooks as one. None of them loses an event, or sees a link, because of another."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = hooks
+        self._captures = [capture_of(hook) for hook in hooks]
+        captures = [capture for capture in self._captures if capture is not None]
+        if captures:
+            # What one captures needs no wrapping, which is the usual case.
+            self.capture = captures[0] if len(captures) == 1 else self._capture_all
+        self._wrapped = len(captures) > 1
+
+    def _capture_all(self) -> tuple[Any, ...] | None:
+        links = tuple(None if capture is None else capture() for capture in self._captures)
+        return None if all(link is None for link in links) else links
+
+    def __call__(self, event: Event) -> None:
+        """Tell each of them."""
+        for position, hook in enumerate(self._hooks):
+            tell(hook, self._seen_by(position, event) if event.links else event)
+
+    def _seen_by(self, position: int, event: Event) -> Event:
+        if self._captures[position] is None:
+            return attrs.evolve(event, links=())
+        if not self._wrapped:
+            return event
+        return attrs.evolve(event, links=distinct([links[position] for links in event.links]))

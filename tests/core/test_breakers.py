@@ -1,0 +1,281 @@
+"""Circuit breakers: when nothing goes through, callers are told at once, and one record at a time finds out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from batcher._core.breakers import Breaker, Breakers, Change, Sign
+from batcher._core.engine import Engine, Verb
+from batcher._core.entries import Entry
+from batcher._core.states import State
+from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
+from batcher.policies import BreakerPolicy, LaneRules, RetryPolicy
+from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
+
+REVOKED = [NotWritten("HTTP 401")]
+ABSENT = [NotWritten("absent")]
+DOWN = Retry("connect")
+AT_ONCE = BreakerPolicy(failures=2, patience=0, cooldown=5, cooldown_cap=15)
+
+
+def make(breaker: BreakerPolicy | None = AT_ONCE, **options: Any) -> Engine:
+    return make_engine(retry=RetryPolicy(breaker=breaker, backoff_base=2), **options)
+
+
+def send_one(engine: Engine, told: Any, now: float, key: str = "contacts") -> Entry:
+    """Submit a record, send it alone, and answer its call."""
+    (entry,) = submit(engine, record(), key=key, now=now)
+    engine.flush(now)
+    for batch in dispatched(engine, now):
+        answer(engine, batch, told, now=now, jitter=1.0)
+    engine.poll(now)
+    return entry
+
+
+def opened(told: Any = REVOKED, **options: Any) -> Engine:
+    """An engine whose breaker of "contacts" opened at 1.0, for 5 seconds."""
+    engine = make(**options)
+    send_one(engine, told, 0.0)
+    send_one(engine, told, 1.0)
+    return engine
+
+
+def changes(engine: Engine) -> list[Any]:
+    return [(change.key, change.of_all, change.state) for change in engine.house.breakers.changes]
+
+
+def is_told_at_once(engine: Engine, now: float, key: str = "contacts") -> bool:
+    engine.poll(now)
+    entry = record()
+    verb = engine.submit(entry, key, now)
+    plan = engine.poll(now)
+    if entry.state is State.SETTLED:
+        assert verb is Verb.DISPATCH and plan.settled == [entry]
+    return entry.state is State.SETTLED
+
+
+def test_after_failures_in_a_row_callers_are_told_at_once_that_nothing_was_applied():
+    engine = opened()
+    (entry,) = submit(engine, record(), now=5.5)
+    plan = engine.poll(5.5)
+
+    assert plan.settled == [entry] and not plan.batches
+    assert entry.fate() == NotWritten(
+        "the circuit breaker of its lane is open: 2 calls in a row have failed, the last: HTTP 401"
+    )
+    assert changes(engine) == [("contacts", False, "open")]
+
+
+def test_half_open_sends_one_record_and_the_others_wait_for_what_comes_of_it():
+    engine = opened(max_records=10)
+    entries = submit(engine, *numbered(10), now=6.0)
+    (probe,) = dispatched(engine, 6.0)
+    assert probe.records == [0]
+    assert not dispatched(engine, 9.0)
+    answer(engine, probe, ["ok"], now=10.0)
+    (rest,) = dispatched(engine, 11.0)
+
+    assert rest.records == list(range(1, 10))
+    assert entries[0].fate() is not None
+    assert [state for *_, state in changes(engine)] == ["open", "half_open", "closed"]
+
+
+def test_a_probe_that_fails_opens_it_for_twice_as_long_and_tells_those_who_waited():
+    engine = opened()
+    waiting = submit(engine, record(), record(), now=6.0)
+    engine.flush(6.0)
+    (probe,) = dispatched(engine, 6.0)
+    answer(engine, probe, REVOKED, now=6.0)
+    engine.poll(6.0)
+
+    assert all(entry.state is State.SETTLED for entry in waiting)
+    assert is_told_at_once(engine, 15.5)
+    assert not is_told_at_once(engine, 16.0)
+    assert [state for *_, state in changes(engine)] == ["open", "half_open", "open"]
+
+
+def test_the_pause_between_probes_has_a_cap():
+    engine, now = opened(), 6.0
+    for pause in (10, 15, 15):
+        send_one(engine, REVOKED, now)
+        assert is_told_at_once(engine, now + pause - 0.5)
+        now += pause
+
+
+@pytest.mark.parametrize("good", [["ok"], [Rejected("bad")], [ValueError("bad")], Refused("bad")])
+def test_a_record_that_was_looked_at_ends_the_row(good):
+    """Also if it was refused: a breaker is no judge of records."""
+    engine = make()
+    for now in range(4):
+        send_one(engine, REVOKED if now % 2 else good, float(now))
+    assert not is_told_at_once(engine, 4.0)
+
+
+@pytest.mark.parametrize("told", [DOWN, OSError("reset"), [Retry("locked")], [Unknown("?")], None, TimeoutError()])
+def test_what_may_do_better_next_time_has_patience(told):
+    """Nobody who could have been served within his retry deadline is turned away; later ones need not wait as long."""
+    engine = make(BreakerPolicy(failures=2))
+    for now in (0.0, 30.0, 59.0):
+        send_one(engine, told, now)
+    assert engine.house.lanes.get("contacts") is None or not is_told_at_once(engine, 59.5)
+    send_one(engine, told, 60.0)
+    assert is_told_at_once(engine, 60.5)
+
+
+def test_those_who_wait_for_another_try_are_told_when_it_opens():
+    """And one that may have been applied is unknown."""
+    engine = make_engine(retry=RetryPolicy(breaker=AT_ONCE, backoff_base=32, backoff_cap=32, on_unknown="retry"))
+    first = send_one(engine, Retry("lost", applied="maybe"), 0.0)
+    (second,) = submit(engine, record(), now=1.0)
+    third = send_one(engine, DOWN, 1.0)
+
+    assert first.fate() == Unknown(
+        "the circuit breaker of its lane is open: 2 calls in a row have failed, the last: connect"
+    )
+    assert [entry.fate().kind for entry in (second, third)] == ["not_written"] * 2  # type: ignore[union-attr]
+    assert engine.pending == 0
+
+
+def test_a_call_that_was_out_when_it_opened_and_does_well_closes_it():
+    engine = make(max_records=1)
+    submit(engine, *numbered(3))
+    calls = dispatched(engine)
+    answer(engine, calls[0], REVOKED)
+    answer(engine, calls[1], REVOKED)
+    assert is_told_at_once(engine, 0.0)
+    answer(engine, calls[2], ["ok"])
+    assert not is_told_at_once(engine, 0.0)
+
+
+def test_it_is_remembered_when_the_lane_is_forgotten():
+    """An idle lane costs nothing, and yet its next record does not begin from nothing."""
+    engine = opened()
+    assert not engine.house.lanes
+    assert is_told_at_once(engine, 2.0)
+    submit(engine, *numbered(6), now=6.0)
+    assert len(dispatched(engine, 6.0)) == 1, "half-open, also as a new lane"
+
+
+def test_one_broken_lane_is_no_broken_destination():
+    """P10: whatever happens to one, the others go on."""
+    engine = make()
+    for now in range(9):
+        send_one(engine, DOWN, float(now))
+    assert not is_told_at_once(engine, 9.0, key="deals")
+    assert not any(of_all for _, of_all, _ in changes(engine))
+
+
+def test_when_nothing_goes_through_in_several_lanes_it_is_the_destination():
+    """Lanes that have failed are told at once. One that has not may try, one record at a time for all of them."""
+    engine = make(BreakerPolicy(failures=4, patience=0))
+    for now, key in enumerate(("contacts", "deals", "contacts", "deals")):
+        send_one(engine, DOWN, float(now), key)
+    assert ("deals", True, "open") in changes(engine)
+    assert is_told_at_once(engine, 4.0) and is_told_at_once(engine, 4.0, key="deals")
+
+    waiting = submit(engine, *numbered(3), key="notes", now=4.0) + submit(engine, *numbered(3), key="tasks", now=4.0)
+    (probe,) = dispatched(engine, 4.0)
+    assert len(probe.entries) == 1
+    answer(engine, probe, DOWN, now=5.0)
+    engine.poll(5.0)
+    told = [entry.fate() for entry in waiting if entry not in probe.entries]
+    assert {fate.kind for fate in told if fate} == {"not_written"}
+    assert all(fate and "the destination" in str(fate) for fate in told)
+
+
+def test_one_success_anywhere_closes_that_of_the_destination():
+    engine = make(BreakerPolicy(failures=2, patience=0))
+    send_one(engine, DOWN, 0.0)
+    send_one(engine, DOWN, 0.0, key="deals")
+    send_one(engine, ["ok"], 1.0, key="notes")
+
+    assert changes(engine)[-1] == ("notes", True, "closed")
+    assert not is_told_at_once(engine, 1.0, key="deals")
+
+
+def test_the_destination_recovers_from_one_call_at_a_time():
+    """All lanes at once would be the next outage."""
+    engine = make(BreakerPolicy(failures=2, patience=0), max_records=1, max_in_flight=8)
+    send_one(engine, DOWN, 0.0)
+    send_one(engine, DOWN, 0.0, key="deals")
+    submit(engine, *numbered(20), key="notes", now=10.0)
+    out = []
+    for now in range(10, 14):
+        batches = dispatched(engine, float(now))
+        out.append(len(batches))
+        for batch in batches:
+            answer(engine, batch, ["ok"], now=float(now))
+    assert out == [1, 2, 3, 4]
+
+
+def test_a_group_is_turned_away_whole():
+    engine = opened()
+    members = numbered(2)
+    _, verb = engine.submit_group(members, "contacts", 2.0)
+
+    assert verb is Verb.DISPATCH
+    assert [member.fate().kind for member in members] == ["not_written"] * 2  # type: ignore[union-attr]
+
+
+def test_who_waited_for_a_place_is_told_when_it_gets_one():
+    engine = make(max_pending_records=2, max_lane_records=2, max_records=1, max_lane_in_flight=2)
+    entries = submit(engine, *numbered(3))
+    calls = dispatched(engine)
+    assert entries[2].state is State.WAITING
+    for call in calls:
+        answer(engine, call, REVOKED)
+    plan = engine.poll(0.0)
+
+    assert plan.admitted == [entries[2]]
+    assert entries[2] in plan.settled
+
+
+def test_an_answer_to_a_question_ends_the_row():
+    """Also if it is that nothing is there; no answer goes on with it."""
+    rules = LaneRules(verifiable=True)
+    policy = RetryPolicy(breaker=AT_ONCE, on_unknown="verify", backoff_base=0)
+    for told, closed in ((ABSENT, True), ([Retry("busy")], False), (OSError("reset"), False)):
+        engine = make_engine(retry=policy, rules_of=lambda key: rules)
+        (entry,) = submit(engine, record())
+        engine.flush(0.0)
+        answer(engine, dispatched(engine)[0], OSError("reset"))
+        answer(engine, dispatched(engine)[0], told)
+        engine.poll(0.0)
+        assert (entry.state is not State.SETTLED) == closed
+        assert is_told_at_once(engine, 0.0) != closed
+
+
+def test_without_a_policy_it_never_opens():
+    engine = make(None)
+    for now in range(99):
+        send_one(engine, REVOKED, float(now))
+    assert not is_told_at_once(engine, 99.0)
+    assert not changes(engine)
+
+
+def test_lanes_that_failed_are_forgotten_beyond_a_bound(monkeypatch):
+    """P9: a million keys that failed once cost no more than ten thousand."""
+    monkeypatch.setattr("batcher._core.breakers._MOST_LANES", 2)
+    engine = make(BreakerPolicy(failures=1, patience=0))
+    for key in ("a", "b", "c"):
+        send_one(engine, REVOKED, 0.0, key)
+    assert [is_told_at_once(engine, 0.0, key) for key in ("b", "c")] == [True, True]
+    assert engine.house.breakers.refuses(make_lane(), 0.0) is None
+    assert not is_told_at_once(engine, 0.0, "a")
+
+
+def test_a_breaker_says_how_long_the_row_is():
+    breaker = Breaker(AT_ONCE)
+    assert not breaker.note_failure(ConnectionError("secret"), 0.0, 0.0)
+    assert breaker.note_failure(ConnectionError("secret"), 0.0, 0.0)
+    assert breaker.why("its lane") == (
+        "the circuit breaker of its lane is open: 2 calls in a row have failed, the last: ConnectionError"
+    )
+
+
+def test_changes_name_the_lane():
+    breakers = Breakers(BreakerPolicy(failures=1, patience=0), 60.0)
+    breakers.note(make_lane(), Sign(failure="down", for_good=True), 0.0)
+    assert breakers.changes == [Change("contacts", False, "open")]

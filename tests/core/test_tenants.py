@@ -1,0 +1,185 @@
+"""Weights: when there is not enough for all, each tenant gets its share, and idling earns nobody more (P10)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from batcher._core.engine import Engine
+from batcher._core.entries import Entry
+from batcher._core.states import State
+from batcher._core.tenants import Tenants, WeightedRing
+from batcher.outcomes import Retry
+from batcher.policies import Fairness, Quota
+from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
+
+
+def tenant_of(key: Any) -> str:
+    return str(key)[0]
+
+
+def make(**options: Any) -> Engine:
+    """Two tenants: "a" has three lanes and "b" one; "b" weighs three times as much."""
+    defaults = {"max_records": 1, "max_in_flight": 1, "fairness": Fairness(by=tenant_of, weights={"b": 3})}
+    return make_engine(**{**defaults, **options})
+
+
+def serve(engine: Engine, calls: int) -> Counter[str]:
+    """Make that many calls, one after the other; return whose records they carried."""
+    sent: Counter[str] = Counter()
+    for _ in range(calls):
+        (batch,) = dispatched(engine)
+        sent[tenant_of(batch.lane.key)] += len(batch.entries)
+        answer(engine, batch, ["ok"] * len(batch.entries))
+    return sent
+
+
+def test_calls_go_round_by_weight_whoever_has_more_lanes():
+    engine = make()
+    for key in ("a1", "a2", "a3", "b1"):
+        submit(engine, *numbered(60), key=key)
+    assert serve(engine, 40) == {"a": 10, "b": 30}
+
+
+def test_it_is_records_that_count_and_not_calls():
+    """A tenant whose batches are full pays for that."""
+    engine = make(max_records=3, fairness=Fairness(by=tenant_of))
+    submit(engine, *numbered(90), key="a1")
+    for n in range(60):
+        engine.submit_group([record(n)], "b1", 0.0)
+    sent = serve(engine, 40)
+    assert sent == {"a": 30, "b": 30}
+
+
+def test_who_was_idle_does_not_catch_up():
+    engine = make(fairness=Fairness(by=tenant_of))
+    submit(engine, *numbered(200), key="a1")
+    serve(engine, 100)
+    submit(engine, *numbered(50), key="b1")
+    assert serve(engine, 20) == {"a": 10, "b": 10}
+
+
+def test_who_is_alone_gets_everything():
+    engine = make()
+    submit(engine, *numbered(9), key="a1")
+    assert serve(engine, 9) == {"a": 9}
+
+
+def test_without_a_function_each_lane_is_a_tenant():
+    engine = make(fairness=Fairness(weights={"x": 2}))
+    for key in "xy":
+        submit(engine, *numbered(30), key=key)
+    assert serve(engine, 15) == {"x": 10, "y": 5}
+
+
+def test_places_go_to_who_holds_the_fewest_for_its_weight():
+    """Not to who came first: a burst of one tenant does not shut the others out."""
+    engine = make(max_pending_records=8, max_lane_records=8, max_in_flight=8, max_lane_in_flight=8)
+    submit(engine, *numbered(8), key="a1")
+    calls = dispatched(engine)
+    waiting: list[Entry] = []
+    for key in ("a1", "a2", "b1", "b1", "b1", "b1", "a1"):
+        waiting += submit(engine, record(key), key=key)
+    assert all(entry.state is State.WAITING for entry in waiting)
+    let_in = []
+    for call in calls[:6]:
+        answer(engine, call, ["ok"])
+        let_in += [unit.lane.key for unit in engine.poll(0.0).admitted if isinstance(unit, Entry)]
+    assert let_in == ["b1", "b1", "b1", "b1", "a1", "a2"]
+
+
+def test_within_a_tenant_places_go_by_order_of_arrival():
+    engine = make(max_pending_records=2, max_lane_records=2, max_in_flight=2, max_lane_in_flight=2)
+    submit(engine, *numbered(2), key="a1")
+    calls = dispatched(engine)
+    first, second = submit(engine, record(), key="a2") + submit(engine, record(), key="a3")
+    for call, entry in zip(calls, (first, second), strict=True):
+        answer(engine, call, ["ok"])
+        assert engine.poll(0.0).admitted == [entry]
+
+
+def test_a_tenant_holds_no_more_than_one_lane_may():
+    """However many lanes it has: half of the house is left for others, also if nothing of it ever ends."""
+    engine = make(max_pending_records=8, max_in_flight=8)
+    dead = [entry for key in ("a1", "a2", "a3") for entry in submit(engine, *numbered(3), key=key)]
+    for call in dispatched(engine):
+        answer(engine, call, Retry("down", after=30))
+    assert sum(entry.state is State.WAITING for entry in dead) == 5
+    (alive,) = submit(engine, record(), key="b1")
+    assert alive.state is not State.WAITING
+
+
+def test_when_a_lane_has_room_again_the_others_of_its_tenant_may_come_in():
+    engine = make(max_pending_records=8, max_in_flight=8, max_lane_in_flight=8)
+    submit(engine, *numbered(4), key="a1")
+    calls = dispatched(engine)
+    (waiting,) = submit(engine, record(), key="a2")
+    assert waiting.state is State.WAITING
+    answer(engine, calls[0], ["ok"])
+    assert engine.poll(0.0).admitted == [waiting]
+
+
+def test_a_tenant_is_forgotten_with_its_last_lane():
+    """P9: tenants that are gone cost nothing."""
+    engine = make()
+    submit(engine, record(), key="a1")
+    submit(engine, record(), key="a2")
+    assert engine.house.tenants is not None
+    assert len(engine.house.tenants) == 1
+    serve(engine, 2)
+    assert not engine.house.lanes
+    assert not len(engine.house.tenants)
+
+
+def test_an_error_of_the_function_is_the_submitters_and_leaves_nothing_behind():
+    def by(key: str) -> str:
+        raise LookupError(key)
+
+    engine = make(fairness=Fairness(by=by))
+    with pytest.raises(LookupError):
+        submit(engine, record(), key="a1")
+    assert not engine.house.lanes
+
+    engine = make(quotas=[Quota(per=1, calls=1, by=by)])
+    with pytest.raises(LookupError):
+        submit(engine, record(), key="a1")
+    assert engine.house.tenants is not None
+    assert not len(engine.house.tenants)
+
+
+def test_a_ring_that_is_left_and_entered_again_does_not_grow():
+    ring = WeightedRing()
+    tenants = Tenants(Fairness(), ring)
+    lane = make_lane()
+    tenants.enrol(lane)
+    for _ in range(100):
+        ring.add(lane)
+        ring.add(lane)
+        ring.discard(lane)
+        ring.discard(lane)
+    assert len(ring._heap) == 1
+    assert (len(ring), list(ring), lane in ring) == (0, [], False)
+    ring.add(lane)
+    assert (list(ring), lane in ring) == ([lane], True)
+    ring.clear()
+    assert len(ring) == 0
+    ring.add(lane)
+    ring.note_sent(lane, 5)
+    other = make_lane()
+    other.key = "other"
+    tenants.enrol(other)
+    ring.add(other)
+    assert [ring.take(), ring.take()] == [other, lane]
+
+
+def test_an_abort_leaves_nobody_in_the_ring():
+    engine = make()
+    for key in ("a1", "a2", "b1"):
+        submit(engine, *numbered(3), key=key)
+    engine.poll(0.0)
+    engine.abort(0.0, "the host was cancelled")
+    engine.poll(0.0)
+    assert not len(engine.house.ring)
+    assert engine.pending == 0
