@@ -25,7 +25,7 @@ class Conduct:
     latency: float = 0.1
     """Seconds that a call takes, before what its records take."""
     per_record: float = 0.0005
-    spread: float = 0.5
+    spread: float = 0.3
     """The share by which latencies vary, both ways."""
     faults: dict[str, float] = attrs.field(factory=dict)
     """What befalls calls (see ``faults.FAULTS``), and the chance for each of them."""

@@ -34,6 +34,7 @@ class Call:
     at: float
     seconds: float = 0.0
     fault: str | None = None
+    slow: bool = False
     troubled: bool = False
     """It falls into a brown-out, and fails with it."""
     applied_if_cut_off: bool = False
@@ -140,6 +141,7 @@ class Provider:
         if any(begin <= now < end for begin, end in conduct.brownouts):
             self.journal.struck("slow in a brown-out")
             call.seconds *= 8
+            call.slow = True
             call.troubled = rng.random() < 0.6
         call.fault = next((name for name, chance in conduct.faults.items() if rng.random() < chance), None)
         for submission in carried if conduct.locks else ():

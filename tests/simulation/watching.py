@@ -94,20 +94,20 @@ class Watch:
         self._all_out += 1
         if self._out[call.lane] >= self._capacity(call.lane):
             self._taken_at[call.lane] = now
-        if self._all_out >= self.plan.limits.max_in_flight:
+        if self._all_out >= self._house_capacity:
             self._all_taken_at = now
         self._check_bounds(call)
 
     def ends(self, call: Call, now: float) -> None:
         """Note that it has ended."""
         lane = call.lane
-        if not call.plain:
+        if not call.plain or call.slow:
             self._careful.add(lane)
         self._out[lane] -= 1
         self._all_out -= 1
         if self._out[lane] + 1 == self._capacity(lane) and self._lane_free_since.get(lane) != inf:
             self._lane_free_since[lane] = now
-        if self._all_out + 1 == self.plan.limits.max_in_flight:
+        if self._all_out + 1 == self._house_capacity:
             self._free_since = now
         for submission in call.carried:
             submission.out -= 1
@@ -227,6 +227,11 @@ class Watch:
         if statistics.waiting:
             self.journal.met("P9: a submit waited for a place")
 
+    @property
+    def _house_capacity(self) -> float:
+        """How many calls may certainly be out. When several lanes are in trouble, all together may have fewer."""
+        return self.plan.limits.max_in_flight if len(self._careful) < 2 else 1
+
     def _capacity(self, lane: Any) -> float:
         if lane in self._careful:
             return 1
@@ -236,6 +241,6 @@ class Watch:
         """Return whether nothing but its delay keeps a batch of *lane* from leaving."""
         return (
             self._out[lane] < self._capacity(lane)
-            and self._all_out < self.plan.limits.max_in_flight
+            and self._all_out < self._house_capacity
             and self._lane_free_since.get(lane) != inf
         )
