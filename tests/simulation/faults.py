@@ -111,7 +111,8 @@ def _correlated(provider: Provider, call: Call, dropped: float) -> Any:
     kept = [entry for entry in entries if provider.rng.random() >= dropped]
     told = {entry["tag"] for entry in kept}
     for submission in call.carried:
-        submission.doubted |= submission.tag not in told
+        if submission.tag not in told:
+            submission.doubted, submission.absent = True, False
     provider.rng.shuffle(kept)
     request = Request("any", WriteType.CREATE, tuple(Item(b'{"tag":%d}' % each.tag) for each in call.carried))
     return by_key(kept, request, _fate, key="tag", item_key="tag")
@@ -155,10 +156,12 @@ OTHER_FAULTS = (
     "tenant without connection",
     "tenant revoked",  # its credentials
     "too many records in a call",
+    "too many records in a call, and it says so",
     "row locked",
     "bad record",
     "bad record, the call refused and it named",
     "bad record, the call refused",
     "bad member of a group",
     "duplicate",
+    "no answer to a question",
 )

@@ -61,6 +61,8 @@ class Submission:
     """Calls that carry it now."""
     doubted: bool = False
     """A call that carried it ended without saying what became of it."""
+    absent: bool = False
+    """The provider has been asked since, and does not hold it."""
     applied: int = 0
     """How often the provider wrote it."""
     applied_late: bool = False

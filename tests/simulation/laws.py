@@ -95,6 +95,9 @@ def p4_innocents(run: Run) -> None:
         if not each.outcome.isolated:
             run.journal.met("P4: a search ran out of calls")
             continue
+        too_large = [detail.code for detail in each.outcome.errors] == ["TOO_LARGE"]
+        fair = not (too_large and run.provider.conduct.says_too_large)
+        run.journal.check("P4 innocents", fair, f"{each.tag} was rejected because its call was too large")
         guilty = each.bad or (run.provider.conduct.unique and each.applied > 0)
         run.journal.check("P4 innocents", guilty, f"{each.tag} is a good record, and was rejected")
         if each.carried > 1 and not each.fellows:
@@ -140,6 +143,10 @@ def _honest(run: Run, each: Submission) -> None:
         journal.check("P7 honest", not each.applied, f"{each.tag} is told {outcome.kind}, and is there")
         if isinstance(outcome, NotWritten) and each.carried:
             journal.met("P7: told not written after calls")
+        if isinstance(outcome, NotWritten) and str(outcome.cause).startswith("the circuit breaker"):
+            journal.met("breaker: told at once")
+        if isinstance(outcome, NotWritten) and str(outcome.cause).startswith("the retry budget"):
+            journal.met("budget: told that it is used up")
     elif each.applied:
         journal.met("P7: told unknown, and it is there")
     else:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from batcher import AutoBatchPolicy, Limits, Quota, RetryPolicy
+from batcher import AutoBatchPolicy, BreakerPolicy, Fairness, Limits, Quota, RetryPolicy
 
 RECORDS = 2_000  # at least, of every seed
 LARGEST = 400  # bytes of a record
@@ -43,6 +43,8 @@ class Conduct:
     """When it is slow and fails many calls: from, to."""
     max_call_records: float = inf
     """More than that in a call are refused as too many, which nobody was told."""
+    says_too_large: bool = False
+    """It says why, as HTTP 413 does."""
     unique: bool = False
     """A second create of the same record is refused as a duplicate, and it can be asked whether a record is there."""
     locks: bool = False
@@ -99,6 +101,11 @@ class Plan:
     def roomy(self) -> bool:
         """Nobody can ever have to wait for a place."""
         return self.limits.lane_records >= 3 * RECORDS and self.limits.lane_bytes >= 3 * RECORDS * LARGEST
+
+    @property
+    def asks(self) -> bool:
+        """The provider is asked what became of creates whose answer was lost."""
+        return self.retry.on_unknown == "verify" and self.conduct.unique
 
     @property
     def resends(self) -> bool:
@@ -168,9 +175,13 @@ def _policies(draft: Draft) -> None:
         "max_attempts": rng.choice([inf, inf, rng.randint(2, 6)]),
         "backoff_base": rng.choice([0.1, 0.5]),
         "backoff_cap": rng.choice([5.0, 20.0]),
-        "on_unknown": rng.choice(["raise", "raise", "retry"]),
+        "on_unknown": rng.choice(["raise", "verify", "retry"]),
         "isolation_calls": rng.choice([4, 20, 50, 200]),
     }
+    if rng.random() < 0.3:
+        draft.retry["breaker"] = rng.choice([None, BreakerPolicy(failures=3, patience=1.0, cooldown=2.0)])
+    if rng.random() < 0.15:
+        draft.retry["budget"], draft.retry["budget_floor"] = 0.05, 0.2
     draft.limits = {
         "max_in_flight": rng.choice([2, 8, 32, 32]),
         "max_lane_in_flight": rng.choice([1, 2, 4, 4]),
@@ -182,6 +193,9 @@ def _policies(draft: Draft) -> None:
         draft.limits["max_lane_records"] = rng.choice([None, rng.randint(30, 400)])
     if rng.random() < 0.1:
         draft.limits["max_pending_bytes"] = rng.randint(10_000, 100_000)
+    if rng.random() < 0.25:
+        draft.limits["fairness"] = Fairness(by=tenant_of, weights={"t0": 0.5, "t1": 3})
+    draft.conduct.unique = draft.retry["on_unknown"] == "verify" and rng.random() < 0.8
     draft.conduct.latency = rng.choice([0.01, 0.05, 0.1, 0.4])
     draft.conduct.plain = rng.random() < 0.3
     draft.conduct.lane_in_flight = rng.choice([inf, inf, 1])
@@ -306,6 +320,7 @@ def _revoked(draft: Draft) -> None:
 
 
 def _sizes(draft: Draft) -> None:
+    draft.conduct.says_too_large = draft.rng.random() < 0.5
     draft.conduct.max_call_records = max(5, draft.batch["max_records"] // draft.rng.choice([2, 3, 7]))
 
 
@@ -318,7 +333,7 @@ def _timeouts(draft: Draft) -> None:
 def _duplicates(draft: Draft) -> None:
     _resets(draft)
     draft.conduct.unique = True
-    draft.retry["on_unknown"] = "retry"
+    draft.retry["on_unknown"] = draft.rng.choice(["retry", "verify"])
 
 
 def _everything(draft: Draft) -> None:

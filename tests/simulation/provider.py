@@ -46,10 +46,13 @@ class Call:
     def tenant(self) -> int:
         return self.carried[0].tenant
 
+    asks: bool = False
+    """It changes nothing, but asks what is there."""
+
     def doubt(self) -> None:
         """Nobody will know what became of these records."""
         for submission in self.carried:
-            submission.doubted = True
+            submission.doubted, submission.absent = True, False
 
 
 class Window:
@@ -101,7 +104,12 @@ class Provider:
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call may carry."""
         assert isinstance(lane, tuple)
-        return LaneRules(max_in_flight=self.conduct.lane_in_flight, idempotent=lane[1].value != "create")
+        create = lane[1].value == "create"
+        return LaneRules(
+            max_in_flight=self.conduct.lane_in_flight,
+            idempotent=not create,
+            verifiable=create and self.conduct.unique,
+        )
 
     async def send(self, lane: Any, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Any]:
         """Make one call."""
@@ -121,6 +129,26 @@ class Provider:
         finally:
             self._end(call)
 
+    async def verify(self, lane: Any, items: Sequence[Any]) -> Sequence[Any]:
+        """Tell which records are there; their creates are unique, so late ones do no harm."""
+        call = self._depart(lane, [self.known[tag] for tag in items], False, asks=True)
+        try:
+            await anyio.sleep(call.seconds)
+            answer = self._tell(call)
+            call.plain = not any(isinstance(verdict, Retry) for verdict in answer)
+            return answer
+        finally:
+            self._end(call)
+
+    def _tell(self, call: Call) -> list[Any]:
+        if call.fault is not None:
+            self.journal.struck("no answer to a question")
+            raise Retry("busy") if self.rng.random() < 0.5 else ConnectionResetError("reset by peer")
+        for each in call.carried:
+            each.absent = not each.applied
+            self.journal.met(f"P7: asked, and it is {'not ' * each.absent}there")
+        return [self._written(each) if each.applied else NotWritten("it is not there") for each in call.carried]
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -130,10 +158,10 @@ class Provider:
 
     # A call
 
-    def _depart(self, lane: Any, carried: list[Submission], all_or_none: bool) -> Call:
+    def _depart(self, lane: Any, carried: list[Submission], all_or_none: bool, *, asks: bool = False) -> Call:
         now, rng, conduct = self.journal.now(), self.rng, self.conduct
         self._catch_up(now)
-        call = Call(lane, carried, all_or_none, now)
+        call = Call(lane, carried, all_or_none, now, asks=asks)
         call.seconds = (conduct.latency + conduct.per_record * len(carried)) * rng.uniform(
             1 - conduct.spread, 1 + conduct.spread
         )
@@ -144,7 +172,7 @@ class Provider:
             call.slow = True
             call.troubled = rng.random() < 0.6
         call.fault = next((name for name, chance in conduct.faults.items() if rng.random() < chance), None)
-        for submission in carried if conduct.locks else ():
+        for submission in carried if conduct.locks and not asks else ():
             if submission.parent is not None:
                 self._locks.setdefault(submission.parent, call)
         self.watch.departs(call)
@@ -170,9 +198,13 @@ class Provider:
         if call.troubled:
             self.journal.struck("failed in a brown-out")
             FAULTS[self.rng.choice(["busy", "429", "429 with Retry-After", "reset after"])](self, call)
-        if len(call.carried) > self.conduct.max_call_records and not call.all_or_none:
+        conduct = self.conduct
+        if len(call.carried) > conduct.max_call_records and not call.all_or_none:
             self.journal.struck("too many records in a call")
-            raise Refused(ErrorDetail("too many records", code="TOO_LARGE"))
+            if conduct.says_too_large:
+                self.journal.struck("too many records in a call, and it says so")
+                self.watch.learns(call)
+            raise Refused(ErrorDetail("too many", code="TOO_LARGE"), too_large=conduct.says_too_large)
         if call.fault is not None:
             self.journal.struck(call.fault)
             answer: Sequence[Any] = FAULTS[call.fault](self, call)
@@ -310,7 +342,10 @@ class Provider:
         submission.applied += 1
         if submission.identity is not None:
             self.rows[submission.identity] = submission
-        return submission.tag if self.conduct.plain else Written(f"id-{submission.tag}", data=submission.tag)
+        return submission.tag if self.conduct.plain else self._written(submission)
+
+    def _written(self, submission: Submission) -> Written:
+        return Written(f"id-{submission.tag}", data=submission.tag)
 
 
 def _tag_of(write: Write) -> int:

@@ -15,7 +15,7 @@ import attrs
 
 from batcher import Writer, _crew
 from batcher._backend import current_backend
-from batcher.events import Event
+from batcher.events import Event, EventKind
 from batcher.testing import virtual_time
 from tests.simulation.callers import Callers
 from tests.simulation.journals import Journal
@@ -142,8 +142,12 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
     def hear(event: Event) -> None:
         if event.reason is not None:
             journal.met(f"left because: {event.reason.value}")
-        if event.kind.value == "detached":
+        if event.kind is EventKind.DETACHED:
             journal.met("P8: an outcome that nobody waited for was observed")
+        if event.kind is EventKind.BREAKER:
+            journal.met(f"breaker: of a {event.scope}, {event.state}")
+            if event.scope == "lane" and event.state is not None:
+                watch.breaks(event.key, event.state, journal.now())
 
     writer = Writer(
         provider, auto_batch=plan.auto_batch, retry=plan.retry, limits=plan.limits, on_event=hear if plan.hook else None

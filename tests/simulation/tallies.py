@@ -33,6 +33,9 @@ PREMISES = (
     "P7: told unknown, and it is not there",
     "P7: told not written after calls",
     "P7: a create was sent again, as the policy allows",
+    "P7: a create was sent again, after the provider was asked",
+    "P7: asked, and it is there",
+    "P7: asked, and it is not there",
     "P7: a create was doubled, as the policy allows",
     "P7: what does no harm twice was sent again",
     "P8: withdraw() said True",
@@ -47,6 +50,13 @@ PREMISES = (
     "P11: the time to drain was up",
     "flush: records were open",
     "pause: a call came after a pause that was asked for",
+    *(
+        f"breaker: of a {scope}, {state}"
+        for scope in ("lane", "destination")
+        for state in ("open", "half_open", "closed")
+    ),
+    "breaker: told at once",
+    "budget: told that it is used up",
     "quota: a stated one was used up",
     "deadline: a record expired unsent",
 )

@@ -42,6 +42,8 @@ class Watch:
         self._sent: dict[Any, int] = {}  # the last write of an identity
         self._ready: Counter[Any] = Counter()  # records that are due as soon as a batch of them is full
         self._counted: set[Submission] = set()
+        self._too_large: dict[Any, int] = {}  # of a lane: bytes that were
+        self._broken: dict[Any, tuple[float, float]] = {}  # lanes with an open breaker: since, at least until
         self._full_since: dict[Any, float] = {}
 
     # What the simulator tells
@@ -74,13 +76,23 @@ class Watch:
         self._paused[lane] = (since, max(until, now + after)) if until > now else (now, now + after)
         self._lane_free_since[lane] = inf  # for how long nobody but the library knows
 
+    def learns(self, call: Call) -> None:
+        """Note that a call was told to be too large."""
+        size = sum(each.size for each in call.carried)
+        self._too_large[call.lane] = min(size, self._too_large.get(call.lane, size))
+
+    def breaks(self, lane: Any, state: str, now: float) -> None:
+        """Note what a circuit breaker of a lane has become."""
+        breaker = self.plan.retry.breaker
+        assert breaker is not None
+        self._broken[lane] = (now, now + breaker.cooldown) if state == "open" else (-inf, -inf)
+
     def departs(self, call: Call) -> None:
         """Check a call that begins."""
         now = call.at
         self.journal.calls += 1
-        self._check_size(call)
         self._check_pace(call, now)
-        for submission in call.carried:
+        for submission in () if call.asks else call.carried:
             self._check_taken_back(submission, now)
             self._check_identity(submission, call)
             self._check_resent(submission, now)
@@ -89,7 +101,9 @@ class Watch:
                 submission.first_sent_at = now
             submission.carried += 1
             submission.out += 1
-        self._check_full(call, now)
+        if not call.asks:
+            self._check_size(call)
+            self._check_full(call, now)
         self._out[call.lane] += 1
         self._all_out += 1
         if self._out[call.lane] >= self._capacity(call.lane):
@@ -109,7 +123,7 @@ class Watch:
             self._lane_free_since[lane] = now
         if self._all_out + 1 == self._house_capacity:
             self._free_since = now
-        for submission in call.carried:
+        for submission in () if call.asks else call.carried:
             submission.out -= 1
             if self.carriers.get(submission.identity) is call:
                 del self.carriers[submission.identity]
@@ -123,6 +137,9 @@ class Watch:
         )
         size, most = sum(each.size for each in call.carried), self.plan.auto_batch.max_bytes
         self.journal.check("P3 size", size <= most, f"{size} bytes in a call, {most} allowed")
+        learned = self._too_large.get(call.lane)
+        if learned is not None and len(call.carried) > 1 and not call.all_or_none and not self._out[call.lane]:
+            self.journal.check("P4 too large", size < learned, f"{size} bytes in a call, {learned} were too large")
         fellows = call.carried[0].fellows
         whole = not call.all_or_none or call.carried == list(fellows)
         apart = call.all_or_none or not any(each.fellows for each in call.carried)
@@ -135,6 +152,11 @@ class Watch:
         kept = self.provider.meter(call)
         self.journal.check("quota", kept, f"a call of {len(call.carried)} at {now:.4f} exceeds the quota")
         self.journal.check("P11 silence", not self.left, f"a call at {now:.3f}, after the writer was left")
+        since, until = self._broken.get(call.lane, (-inf, -inf))
+        silent = not since + INSTANT < now < until - INSTANT
+        self.journal.check(
+            "breaker", silent, f"a call at {now:.3f}, the breaker is open from {since:.3f} to {until:.3f}"
+        )
         since, until = self._paused.pop(call.lane, (-inf, -inf))
         if until > since:
             self.journal.met("pause: a call came after a pause that was asked for")
@@ -180,8 +202,10 @@ class Watch:
         if not submission.doubted:
             return
         if submission.create:
-            self.journal.check("P7 resent", self.plan.resends, f"{submission.tag}, perhaps written, sent at {now:.3f}")
-            self.journal.met("P7: a create was sent again, as the policy allows")
+            may = self.plan.resends or (self.plan.asks and submission.absent)
+            self.journal.check("P7 resent", may, f"{submission.tag}, perhaps written, sent at {now:.3f}")
+            why = "as the policy allows" if self.plan.resends else "after the provider was asked"
+            self.journal.met(f"P7: a create was sent again, {why}")
         else:
             self.journal.met("P7: what does no harm twice was sent again")
 
