@@ -33,7 +33,7 @@ class Register:
                 self.names.append(name)
         if self.calls % 2:
             raise ConnectionError("reset by peer")
-        return fates if len(fates) == len(names) else [*fates, *[NotWritten("not reached")]]
+        return fates
 
     async def verify(self, key: Any, names: Sequence[str]) -> list[Any]:
         self.asked += 1

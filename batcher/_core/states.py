@@ -8,7 +8,8 @@
                                 ^                   v
                                 +------------- BACKING_OFF
 
-Every state may also move to SETTLED: withdrawn, expired, closed. The file does not know why a
+Every state may also move to SETTLED: withdrawn, expired, closed. From BUFFERED to BACKING_OFF moves a suspect in doubt
+for which the search has no call left, before the destination is asked about it. The file does not know why a
 record moves; that is the engine's.
 """
 
@@ -40,7 +41,7 @@ class State(IntEnum):
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.WAITING: frozenset({State.PARKED, State.BUFFERED, State.SETTLED}),
     State.PARKED: frozenset({State.BUFFERED, State.SETTLED}),
-    State.BUFFERED: frozenset({State.IN_FLIGHT, State.SETTLED}),
+    State.BUFFERED: frozenset({State.IN_FLIGHT, State.BACKING_OFF, State.SETTLED}),
     State.IN_FLIGHT: frozenset({State.BUFFERED, State.BACKING_OFF, State.SETTLED}),
     State.BACKING_OFF: frozenset({State.BUFFERED, State.SETTLED}),
     State.SETTLED: frozenset(),

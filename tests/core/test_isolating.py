@@ -11,8 +11,8 @@ from batcher._core.engine import Engine
 from batcher._core.entries import Batch, Entry
 from batcher._core.states import State
 from batcher.events import FlushReason
-from batcher.outcomes import Outcome, Refused, Rejected, Retry, Unknown, Written
-from batcher.policies import Quota, RetryPolicy
+from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, Unknown, Written
+from batcher.policies import LaneRules, Quota, RetryPolicy
 from tests.core.building import answer, dispatched, fates, make_engine, numbered, one_batch, record, send, submit
 
 
@@ -309,3 +309,22 @@ def test_an_outcome_of_every_suspect_is_known_in_the_end():
                 answer(engine, batch, told)
         assert all(isinstance(fate, Outcome) for fate in fates(first))
         assert engine.pending == 0 and not engine.house.lanes
+
+
+def test_a_suspect_in_doubt_is_asked_about_when_the_search_has_no_call_left():
+    """It was sent again after a lost answer, and shares a batch with a culprit: it may be there already."""
+    rules = LaneRules(verifiable=True)
+    policy = RetryPolicy(on_unknown="verify", isolation_calls=1, backoff_base=0)
+    engine = make_engine(retry=policy, rules_of=lambda key: rules)
+    batch = one_batch(engine, *numbered(2))
+    answer(engine, batch, OSError("reset"))
+    (question,) = dispatched(engine)
+    answer(engine, question, [NotWritten("absent")] * 2)
+    (again,) = dispatched(engine)
+    answer(engine, again, Refused("no"))
+    (half,) = dispatched(engine)
+    answer(engine, half, ["ok"])
+    (second,) = dispatched(engine)
+    assert second.asks and second.records == [1]
+    answer(engine, second, [NotWritten("absent")])
+    assert fates(batch) == [Written(data="ok"), Rejected("no", isolated=False)]

@@ -15,6 +15,7 @@ LEGAL = {
     (State.WAITING, State.BUFFERED),
     (State.PARKED, State.BUFFERED),
     (State.BUFFERED, State.IN_FLIGHT),
+    (State.BUFFERED, State.BACKING_OFF),
     (State.IN_FLIGHT, State.BUFFERED),
     (State.IN_FLIGHT, State.BACKING_OFF),
     (State.BACKING_OFF, State.BUFFERED),
