@@ -17,9 +17,9 @@ from batcher import (
     Overloaded,
     Receipt,
     RecordError,
-    Writer,
     Written,
 )
+from tests.simulation.faces import Face
 from tests.simulation.journals import Journal, Submission
 from tests.simulation.plans import RECORDS, Plan
 from tests.simulation.watching import Watch
@@ -32,11 +32,11 @@ Use = Callable[[list[Submission]], Coroutine[Any, Any, None]]
 class Callers:
     """Everybody who uses the writer."""
 
-    def __init__(self, plan: Plan, journal: Journal, watch: Watch, writer: Writer, tasks: TaskGroup) -> None:
+    def __init__(self, plan: Plan, journal: Journal, watch: Watch, face: Face, tasks: TaskGroup) -> None:
         self.plan = plan
         self.journal = journal
         self.watch = watch
-        self.writer = writer
+        self.face = face
         self.tasks = tasks
         self._timeline: list[tuple[float, int, Action]] = []
         self._scopes: dict[anyio.CancelScope, None] = {}  # of those who may be cancelled
@@ -55,7 +55,7 @@ class Callers:
             self._schedule(began + at, self._start_flush)
         heapify(self._timeline)
         to_the_end = self.plan.ending == "drained"
-        while self._timeline and (to_the_end or self.writer.statistics().accepted < RECORDS):
+        while self._timeline and (to_the_end or self.face.shell.statistics().accepted < RECORDS):
             at, _, action = heappop(self._timeline)
             if at > self.journal.now():
                 await anyio.sleep_until(at)
@@ -127,9 +127,7 @@ class Callers:
     def _submit_nowait(self, submission: Submission) -> None:
         self._offer(submission)
         try:
-            receipt = self.writer.submit_nowait(
-                submission.write, max_delay=submission.max_delay, deadline=submission.deadline
-            )
+            receipt = self.face.submit_nowait(submission)
         except (Overloaded, BatcherClosed, InvalidRecord) as error:
             self._refuse(submission, type(error).__name__)
             return
@@ -139,9 +137,7 @@ class Callers:
         (submission,) = handful
         self._offer(submission)
         try:
-            receipt = await self.writer.enqueue(
-                submission.write, max_delay=submission.max_delay, deadline=submission.deadline
-            )
+            receipt = await self.face.enqueue(submission)
         except (BatcherClosed, InvalidRecord) as error:
             self._refuse(submission, type(error).__name__)
         except anyio.get_cancelled_exc_class():
@@ -166,11 +162,9 @@ class Callers:
         (submission,) = handful
         self._offer(submission)
         try:
-            written = await self.writer.submit(
-                submission.write, max_delay=submission.max_delay, deadline=submission.deadline
-            )
+            written = await self.face.submit(submission)
         except RecordError as error:
-            submission.own &= error.record is submission.write
+            submission.own &= error.record is submission.write or error.record == submission.tag
             self._tell(submission, error.outcome)
         except (BatcherClosed, InvalidRecord) as error:
             self._refuse(submission, type(error).__name__)
@@ -185,9 +179,7 @@ class Callers:
         for submission in handful:
             self._offer(submission)
         try:
-            outcomes = await self.writer.submit_all(
-                [submission.write for submission in handful], deadline=handful[0].deadline, all_or_none=all_or_none
-            )
+            outcomes = await self.face.submit_all(handful, all_or_none=all_or_none)
         except (BatcherClosed, InvalidRecord) as error:
             for submission in handful:
                 self._refuse(submission, type(error).__name__)
@@ -227,7 +219,7 @@ class Callers:
     async def _flush(self) -> None:
         before = [each for each in self.journal.submissions if each.accepted_at is not None and each.open]
         try:
-            await self.writer.flush()
+            await self.face.shell.flush()
         except BatcherClosed:
             return
         # submit() and submit_all() hear of it in the same step of the loop, but perhaps after us.

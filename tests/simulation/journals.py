@@ -92,6 +92,8 @@ class Journal:
         self.premises: Counter[str] = Counter()
         self.broken: list[tuple[str, str]] = []
         self.calls = 0
+        self.detached = 0
+        """Outcomes that the hook was told because nobody waited for them any more."""
         self.submissions: list[Submission] = []  # in the order in which they were handed over
 
     def met(self, premise: str, times: int = 1) -> None:

@@ -185,6 +185,11 @@ def p8_cancelled(run: Run) -> None:
             run.journal.check("P8 withdrawn", told, f"{each.tag} was withdrawn, and is told {each.outcome!r}")
         if each.cancelled_at is not None:
             run.journal.met("P8: a call carried what its caller gave up" if each.detached else "P8: a caller gave up")
+    if run.plan.hook:
+        least = sum(each.detached and each.verb != "enqueue" for each in run.journal.submissions)
+        observed = run.journal.detached
+        run.journal.check("P8 observed", observed >= least, f"{observed} outcomes observed, {least} callers had gone")
+        run.journal.met("P8: an outcome that nobody waited for was observed", observed)
 
 
 def p10_fair(run: Run) -> None:

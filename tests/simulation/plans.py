@@ -94,6 +94,7 @@ class Plan:
     auto_batch: AutoBatchPolicy
     retry: RetryPolicy
     limits: Limits
+    face: Literal["writer", "batcher"]
     hook: bool
     """Somebody listens to events."""
 
@@ -143,6 +144,10 @@ def plan_of(seed: int, backend: str | None = None) -> Plan:
     ending: Ending = "drained"
     if workload == "shutdown" or rng.random() < 0.2:
         ending = rng.choice(_EARLY)
+    face: Literal["writer", "batcher"] = "writer" if rng.random() < 0.7 else "batcher"
+    if face == "batcher":
+        draft.conduct.lane_in_flight = inf  # a function has no rules
+        draft.conduct.unique |= draft.retry["on_unknown"] == "verify"  # a function that can be asked must know
     if draft.conduct.stated and draft.conduct.quota is not None:
         draft.limits["quotas"] = [draft.conduct.quota]
     backend = backend or ("trio" if seed // len(scripts) % 2 else "asyncio")
@@ -157,6 +162,7 @@ def plan_of(seed: int, backend: str | None = None) -> Plan:
         auto_batch=AutoBatchPolicy(**draft.batch),
         retry=RetryPolicy(**draft.retry),
         limits=Limits(**draft.limits),
+        face=face,
         hook=rng.random() < 0.5,
     )
 

@@ -13,11 +13,12 @@ from unittest.mock import patch
 import anyio
 import attrs
 
-from batcher import Writer, _crew
+from batcher import _crew
 from batcher._backend import current_backend
 from batcher.events import Event, EventKind
 from batcher.testing import virtual_time
 from tests.simulation.callers import Callers
+from tests.simulation.faces import face_of
 from tests.simulation.journals import Journal
 from tests.simulation.laws import Run, judge
 from tests.simulation.plans import Plan, plan_of
@@ -55,7 +56,7 @@ class Result:
     def __str__(self) -> str:
         plan = self.plan
         return (
-            f"seed {plan.seed} on {plan.backend}: {plan.script}, {plan.workload}, {plan.ending}; "
+            f"seed {plan.seed} on {plan.backend}: {plan.script}, {plan.workload}, {plan.ending}, {plan.face}; "
             f"{self.offered} records, {self.accepted} accepted, {self.calls} calls, {self.seconds:.1f} virtual seconds"
         )
 
@@ -143,26 +144,24 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
         if event.reason is not None:
             journal.met(f"left because: {event.reason.value}")
         if event.kind is EventKind.DETACHED:
-            journal.met("P8: an outcome that nobody waited for was observed")
+            journal.detached += 1
         if event.kind is EventKind.BREAKER:
             journal.met(f"breaker: of a {event.scope}, {event.state}")
             if event.scope == "lane" and event.state is not None:
                 watch.breaks(event.key, event.state, journal.now())
 
-    writer = Writer(
-        provider, auto_batch=plan.auto_batch, retry=plan.retry, limits=plan.limits, on_event=hear if plan.hook else None
-    )
-    watch.writer, watch.provider = writer, provider
+    face = face_of(plan, provider, hear if plan.hook else None)
+    watch.statistics, watch.provider = face.shell.statistics, provider
     workload = Workload(plan)
     arrivals = workload.arrivals()
     provider.known = {each.tag: each for _, handful in arrivals for each in handful}
     began_at = leaves_at = journal.now()
     with anyio.move_on_after(HANGS_AFTER) as patience:
         async with anyio.create_task_group() as tasks:
-            callers = Callers(plan, journal, watch, writer, tasks)
+            callers = Callers(plan, journal, watch, face, tasks)
             with anyio.CancelScope() as host:
                 try:
-                    async with writer:
+                    async with face.shell:
                         await callers.come(arrivals, workload)
                         while plan.ending == "drained" and any(each.open for each in journal.submissions):
                             await anyio.sleep(1)
@@ -186,7 +185,7 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
         journal=journal,
         watch=watch,
         provider=provider,
-        statistics=writer.statistics(),
+        statistics=face.shell.statistics(),
         began_at=began_at,
         leaves_at=leaves_at,
         left_at=left_at,

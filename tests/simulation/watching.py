@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from batcher import Writer
+from batcher import Statistics
 from tests.simulation.journals import Journal, Submission
 from tests.simulation.plans import Plan
 
@@ -23,7 +24,7 @@ class Watch:
     def __init__(self, plan: Plan, journal: Journal) -> None:
         self.plan = plan
         self.journal = journal
-        self.writer: Writer | None = None
+        self.statistics: Callable[[], Statistics] | None = None
         self.provider: Provider | None = None
         self.left = False
         """The writer has been left."""
@@ -78,7 +79,7 @@ class Watch:
 
     def learns(self, call: Call) -> None:
         """Note that a call was told to be too large."""
-        size = sum(each.size for each in call.carried)
+        size = self._weight(call)
         self._too_large[call.lane] = min(size, self._too_large.get(call.lane, size))
 
     def breaks(self, lane: Any, state: str, now: float) -> None:
@@ -135,11 +136,11 @@ class Watch:
         self.journal.check(
             "P3 size", len(call.carried) <= most, f"{len(call.carried)} records in a call, {most} allowed"
         )
-        size, most = sum(each.size for each in call.carried), self.plan.auto_batch.max_bytes
+        size, most = self._weight(call), self.plan.auto_batch.max_bytes
         self.journal.check("P3 size", size <= most, f"{size} bytes in a call, {most} allowed")
         learned = self._too_large.get(call.lane)
         if learned is not None and len(call.carried) > 1 and not call.all_or_none and not self._out[call.lane]:
-            self.journal.check("P4 too large", size < learned, f"{size} bytes in a call, {learned} were too large")
+            self.journal.check("P4 too large", size < learned, f"a call of {size}, {learned} were too large")
         fellows = call.carried[0].fellows
         whole = not call.all_or_none or call.carried == list(fellows)
         apart = call.all_or_none or not any(each.fellows for each in call.carried)
@@ -234,8 +235,8 @@ class Watch:
             self.journal.check("P3 full", now <= since + INSTANT, f"full at {since:.4f}, sent at {now:.4f}")
 
     def _check_bounds(self, call: Call) -> None:
-        assert self.writer is not None
-        limits, statistics = self.plan.limits, self.writer.statistics()
+        assert self.statistics is not None
+        limits, statistics = self.plan.limits, self.statistics()
         out, lane_out = self._all_out, self._out[call.lane]
         lane_most = min(limits.max_lane_in_flight, self.plan.conduct.lane_in_flight)
         if out == limits.max_in_flight:
@@ -250,6 +251,10 @@ class Watch:
         self.journal.check("P9 bytes", size <= most, f"{size} bytes pending, {most} allowed")
         if statistics.waiting:
             self.journal.met("P9: a submit waited for a place")
+
+    def _weight(self, call: Call) -> int:
+        """Return the bytes of a call, or its records where nobody weighs them."""
+        return sum(each.size for each in call.carried) if self.plan.face == "writer" else len(call.carried)
 
     @property
     def _house_capacity(self) -> float:

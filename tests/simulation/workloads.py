@@ -13,6 +13,7 @@ LONGEST_DELAY = 0.3  # that a caller may ask for
 EXTRA = 50  # records on top, so that enough are accepted of those that are offered
 TICK = 2**-7  # seconds. Where many come, they come in ticks, which costs fewer turns of the loop
 
+_KINDS = [WriteType.CREATE, WriteType.CREATE, WriteType.UPDATE]
 _OTHERS = [WriteType.UPDATE] * 5 + [WriteType.UPSERT] * 3 + [WriteType.DELETE]
 
 
@@ -66,9 +67,11 @@ class Workload:
             dice = rng.random()
             return [self._submission("submit" if dice < 0.25 else "enqueue" if dice < 0.4 else "submit_nowait")]
         if rng.random() >= crowd.groups:
-            return _in_step([self._submission("submit_all") for _ in range(rng.randint(2, 30))])
+            # To a Batcher records of one lane only.
+            lane = (self._tenant(), rng.choice(_KINDS)) if self.plan.face == "batcher" else (None, None)
+            return _in_step([self._submission("submit_all", *lane) for _ in range(rng.randint(2, 30))])
         most = min(8, self.plan.auto_batch.max_records)
-        tenant, kind = self._tenant(), rng.choice([WriteType.CREATE, WriteType.CREATE, WriteType.UPDATE])
+        tenant, kind = self._tenant(), rng.choice(_KINDS)
         group = [self._submission("group", tenant, kind) for _ in range(rng.randint(2, most))]
         for member in group:
             member.fellows = tuple(group)
