@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+from tests.simulation.comparing import compare
 from tests.simulation.running import play
 from tests.simulation.tallies import Tally
 
@@ -17,6 +18,9 @@ CHUNK = 25
 def main() -> int:
     """Do what the arguments say; return 1 if a law was broken, 2 if something never occurred, 130 if interrupted."""
     options = _options()
+    if options.table:
+        print(compare())
+        return 0
     if options.seed is not None:
         return _replay(options.seed, options.backend)
     tally, interrupted = Tally(), False
@@ -46,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--seed", type=int, help="replay this one, and say what occurred")
     parser.add_argument("--backend", choices=["asyncio", "trio"], help="instead of the loop that the seed says")
+    parser.add_argument("--table", action="store_true", help="compare with a fixed window instead, in Markdown")
     return parser.parse_args()
 
 

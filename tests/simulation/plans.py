@@ -216,6 +216,8 @@ def _policies(draft: Draft) -> None:
 def _trickle(draft: Draft) -> None:
     draft.crowd.pattern, draft.crowd.rate = "random", draft.rng.uniform(15, 60)
     draft.crowd.tenants = draft.rng.randint(1, 3)
+    if draft.rng.random() < 0.4:  # so that batches fill by single arrivals
+        draft.batch["max_records"], draft.batch["max_delay"] = draft.rng.choice([4, 10]), 1.0
 
 
 def _steady(draft: Draft) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from math import inf
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import anyio
 import attrs
@@ -17,8 +17,7 @@ from batcher.destinations import Prepared
 from batcher.policies import LaneRules, Quota
 from tests.simulation.faults import FAULTS
 from tests.simulation.journals import Journal, Submission
-from tests.simulation.plans import Plan
-from tests.simulation.watching import Watch
+from tests.simulation.plans import Conduct
 
 LATE = 3.0  # seconds after which a provider may still carry out a call that broke
 STUBBORN = 2.0  # seconds for which a call may ignore that it is cancelled
@@ -55,6 +54,22 @@ class Call:
             submission.doubted, submission.absent = True, False
 
 
+class Observer(Protocol):
+    """Who is told of calls."""
+
+    def departs(self, call: Call) -> None:
+        """One begins."""
+
+    def ends(self, call: Call, now: float) -> None:
+        """It has ended."""
+
+    def pauses(self, lane: Any, after: float, now: float) -> None:
+        """A lane is told to pause, for *after* seconds at least."""
+
+    def learns(self, call: Call) -> None:
+        """A call is told to be too large."""
+
+
 class Window:
     """What a provider has seen of one quota in its window."""
 
@@ -82,12 +97,13 @@ class Window:
 class Provider:
     """A destination whose state is known."""
 
-    def __init__(self, plan: Plan, journal: Journal, watch: Watch) -> None:
-        self.plan = plan
-        self.conduct = plan.conduct
+    def __init__(self, conduct: Conduct, seed: int, journal: Journal, watch: Observer, *, raw: bool = False) -> None:
+        self.conduct = conduct
         self.journal = journal
         self.watch = watch
-        self.rng = Random(f"{plan.seed} provider")
+        self.raw = raw
+        """Answers are handed on as they come, by position."""
+        self.rng = Random(f"{seed} provider")
         self.known: dict[int, Submission] = {}
         self.rows: dict[Hashable, Submission] = {}  # what each row was written by last
         self._locks: dict[int, Call] = {}

@@ -84,7 +84,7 @@ def play(seed: int, backend: str | None = None) -> Result:
     """Play one seed, and judge it."""
     plan, journal, run = plan_of(seed, backend), Journal(), None
     try:
-        with _faithful(plan):
+        with faithful(seed, plan.backend):
             run = anyio.run(_play, plan, journal, backend=plan.backend, backend_options=virtual_time(plan.backend))
     except Exception as error:
         journal.breach("P1 crashed", _where(error))
@@ -110,35 +110,33 @@ def _where(error: BaseException) -> str:
 
 
 @contextmanager
-def _faithful(plan: Plan) -> Iterator[None]:
+def faithful(seed: object, backend: str) -> Iterator[None]:
     """Take the dice of the library, and of trio's scheduler, from the seed; and keep the log quiet."""
     logger = logging.getLogger("batcher")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
-    dice = Random(f"{plan.seed} jitter")
     try:
-        with patch.object(_crew, "random", dice.random), _deterministic_trio(plan):
+        with patch.object(_crew, "random", Random(f"{seed} jitter").random), _deterministic_trio(seed, backend):
             yield
     finally:
         logger.setLevel(level)
 
 
 @contextmanager
-def _deterministic_trio(plan: Plan) -> Iterator[None]:
-    if plan.backend != "trio":
+def _deterministic_trio(seed: object, backend: str) -> Iterator[None]:
+    if backend != "trio":
         yield
         return
     import trio._core._run as scheduler
 
-    dice = Random(f"{plan.seed} trio")
-    with patch.multiple(scheduler, _ALLOW_DETERMINISTIC_SCHEDULING=True, _r=dice):
+    with patch.multiple(scheduler, _ALLOW_DETERMINISTIC_SCHEDULING=True, _r=Random(f"{seed} trio")):
         yield
 
 
 async def _play(plan: Plan, journal: Journal) -> Run | None:
     journal.now = current_backend().now
     watch = Watch(plan, journal)
-    provider = Provider(plan, journal, watch)
+    provider = Provider(plan.conduct, plan.seed, journal, watch)
 
     def hear(event: Event) -> None:
         if event.reason is not None:
