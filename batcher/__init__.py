@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Written,
     )
     from batcher.policies import AutoBatchPolicy, BreakerPolicy, Fairness, Limits, Quota, RetryPolicy
+    from batcher.timing import Timing
     from batcher.writer import Writer
     from batcher.writes import Association, Write, WriteType
 
@@ -84,6 +85,7 @@ __all__ = [
     "RetryPolicy",
     "RolledBack",
     "Statistics",
+    "Timing",
     "Unknown",
     "Write",
     "WriteType",

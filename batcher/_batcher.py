@@ -89,7 +89,8 @@ class Batcher(Shell, Generic[R, T]):
         :param identity: equal for writes of the same remote record, in whichever lanes: they go out one
             after the other, in the order accepted
         :param max_delay: seconds that a batch opened by this record waits for company; None is the policy's
-        :param deadline: seconds from now after which it is not sent any more; None is never
+        :param deadline: seconds from now after which it is not sent any more; None is never. Its batch leaves in time
+            for it, and a record that cannot make it is told so at once
         :returns: what the write function returned for this record; an explicit outcome as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         :raises InvalidRecord: it is larger than a batch may be

@@ -8,11 +8,13 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from batcher._backend import AwaitableWaiter, Waiter
+from batcher._core.attempts import timing_of, was_accepted
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
 from batcher._reporting import logger, stops_programs
 from batcher.errors import BatcherClosed, error_for
 from batcher.outcomes import Outcome
+from batcher.timing import Timing
 
 if TYPE_CHECKING:
     from batcher._crew import Crew
@@ -46,6 +48,11 @@ class Receipt(Entry, Generic[T_co]):
     def outcome(self) -> Outcome | None:
         """The fate of the record, or None as long as it is open."""
         return self.fate()
+
+    @property
+    def timing(self) -> Timing | None:
+        """Where the time of the record went, in seconds; None as long as it is open, or if it got no place."""
+        return None if self.fate() is None or not was_accepted(self) else timing_of(self)
 
     def withdraw(self) -> bool:
         """Take the record back, and return whether that was possible.
@@ -99,7 +106,10 @@ def result_of(entry: Entry) -> Any:
         return verdict
     if verdict is NOT_ACCEPTED:
         raise BatcherClosed("the batcher closed while the record waited for a place; it was not accepted")
-    raise error_for(verdict, entry.submitted)
+    error = error_for(verdict, entry.submitted)
+    if was_accepted(entry):
+        error.timing = timing_of(entry)
+    raise error
 
 
 def attach(entry: Entry, waiter: Waiter) -> None:

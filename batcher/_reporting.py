@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from itertools import count
 from typing import Any
 
 from batcher._core.entries import Batch, Entry
@@ -14,8 +13,6 @@ from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
 from batcher.outcomes import Outcome, Retry, Unknown
 
 __all__ = ["Reporter", "log_left_over", "log_raise", "logger", "stops_programs"]
-
-_numbers = count(1)  # of batches, in the whole process: several batchers may share a hook
 
 
 class Reporter:
@@ -29,15 +26,15 @@ class Reporter:
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
         self._links = capture_of(hook) is not None
-        self._out: dict[Batch, int] = {}  # told to be dispatched and not yet answered: their numbers
+        self._out: dict[Batch, None] = {}  # told to be dispatched and not yet answered
 
     def dispatched(self, batch: Batch) -> None:
         """Tell that a batch was handed to a worker."""
-        self._out[batch] = number = next(_numbers)
+        self._out[batch] = None
         self._emit(
             Event(
                 kind=EventKind.DISPATCHED,
-                batch=number,
+                batch=batch.attempt.number,
                 key=batch.lane.key,
                 reason=batch.reason,
                 records=len(batch.sent),
@@ -60,14 +57,15 @@ class Reporter:
             self._answered(batch, now - batch.dispatched_at, "BatcherClosed")
 
     def _answered(self, batch: Batch, seconds: float, failure: str | None) -> None:
-        number = self._out.pop(batch, None)
-        if number is None:
+        try:
+            del self._out[batch]
+        except KeyError:
             return  # the hook ended the program in the middle of being told what leaves
         fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
         self._emit(
             Event(
                 kind=EventKind.ANSWERED,
-                batch=number,
+                batch=batch.attempt.number,
                 key=batch.lane.key,
                 records=len(batch.sent),
                 size_bytes=batch.size,

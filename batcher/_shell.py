@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +25,9 @@ from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Se
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
+
+
+_numbers = count(1)  # of batches, in the whole process: several batchers may share a hook
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +80,12 @@ class Shell:
         self._on_event = as_hook(on_event)
         self._capture = capture_of(self._on_event)
         self._engine = Engine(
-            auto_batch or AutoBatchPolicy(), retry or RetryPolicy(), self._limits, rules_of, atomic=atomic
+            auto_batch or AutoBatchPolicy(),
+            retry or RetryPolicy(),
+            self._limits,
+            rules_of,
+            atomic=atomic,
+            numbers=_numbers,
         )
         self._crew: Crew | None = None
         self._tasks: TaskGroup | None = None

@@ -35,6 +35,7 @@ from batcher.outcomes import (
     Unknown,
     describe_cause,
 )
+from batcher.timing import Timing
 
 
 class BatcherError(Exception):
@@ -85,6 +86,8 @@ class RecordError(BatcherError):
     """
 
     outcome_type: ClassVar[type[Outcome]]
+    timing: Timing | None = None
+    """Where the time of the record went, in seconds; None if no batcher raised this."""
 
     def __init__(self, outcome: Outcome, record: Any = None) -> None:
         super().__init__(outcome)
@@ -107,7 +110,7 @@ class RecordError(BatcherError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A cause may hold sockets or tasks. Its name travels instead.
-        return type(self), (_portable(self.outcome), self.record)
+        return type(self), (_portable(self.outcome), self.record), {"timing": self.timing}
 
 
 class RecordRejected(RecordError):

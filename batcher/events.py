@@ -26,6 +26,8 @@ class FlushReason(str, Enum):
     """An all-or-none group travels in a call of its own."""
     IDENTITY = "identity"
     """A later write of one of its records was due."""
+    DEADLINE = "deadline"
+    """The deadline of one of its records came near."""
     PRESSURE = "pressure"
     """Submits were waiting for a place that this batch held."""
     RETRY = "retry"

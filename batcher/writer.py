@@ -116,7 +116,8 @@ class Writer(Shell):
         """Submit one write and wait for its fate.
 
         :param max_delay: seconds that a batch opened by this write waits for company; None is the policy's
-        :param deadline: seconds from now after which it is not sent any more; None is never
+        :param deadline: seconds from now after which it is not sent any more; None is never. Its batch leaves in time
+            for it, and a record that cannot make it is told so at once
         :raises InvalidRecord: the record can never be written as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         :raises BatcherClosed: the writer takes no more writes

@@ -24,6 +24,7 @@ LAYERS = {
     "writes": 0,
     "policies": 0,
     "events": 0,
+    "timing": 0,
     "_core": 1,
     "destinations": 2,
     "_backend": 3,

@@ -48,6 +48,7 @@ NAMES = [
     "RetryPolicy",
     "RolledBack",
     "Statistics",
+    "Timing",
     "Unknown",
     "Write",
     "WriteType",

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from math import inf
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from batcher._core.lanes import Lane
+from batcher.events import BreakerState
 from batcher.outcomes import Cause, describe_cause
 from batcher.policies import BreakerPolicy
 
 # Lanes whose last call failed that are remembered at most; beyond that the one that failed first is forgiven.
 _MOST_LANES = 10_000
-
-
-BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 
 
 class Sign(NamedTuple):
@@ -123,12 +121,12 @@ class Breakers:
             return of_all.why("the destination")
         return None
 
-    def begin(self, lane: Lane) -> bool:
+    def begin(self, lane: Lane, now: float) -> bool:
         """Note that a call of *lane* leaves; return whether it is a probe."""
         probes = False
         for breaker in (lane.breaker, self._of_all):
             if breaker is not None and breaker.state != "closed":
-                self._become(breaker, "half_open", lane)
+                self._become(breaker, "half_open", lane, now)
                 probes = True
         return probes
 
@@ -140,7 +138,7 @@ class Breakers:
         if self._policy is None or self._of_all is None:
             return None
         if sign.failure is None:
-            self._close(lane)
+            self._close(lane, now)
             return None
         if lane.breaker is None:
             lane.breaker = self._of_lanes[lane.key] = Breaker(self._policy)
@@ -153,24 +151,28 @@ class Breakers:
         of_lane = lane.breaker.note_failure(sign.failure, now, 0.0 if sign.for_good else self._patience)
         of_all = self._of_all.note_failure(sign.failure, now, patience)
         if of_lane:
-            self._become(lane.breaker, "open", lane)
+            self._become(lane.breaker, "open", lane, now)
         if of_all:
-            self._become(self._of_all, "open", lane)
+            self._become(self._of_all, "open", lane, now)
             return Refused(self._of_all.why("the destination"), everybody=True)
         return Refused(lane.breaker.why("its lane"), everybody=False) if of_lane else None
 
-    def _close(self, lane: Lane) -> None:
+    def _close(self, lane: Lane, now: float) -> None:
         if lane.breaker is not None:
-            self._become(lane.breaker, "closed", lane)
+            self._become(lane.breaker, "closed", lane, now)
             self._of_lanes.pop(lane.key, None)
             lane.breaker = None
         if self._failed:
             assert self._policy is not None and self._of_all is not None
             self._failed.clear()
-            self._become(self._of_all, "closed", lane)
+            self._become(self._of_all, "closed", lane, now)
             self._of_all = Breaker(self._policy)
 
-    def _become(self, breaker: Breaker, state: BreakerState, lane: Lane) -> None:
+    def _become(self, breaker: Breaker, state: BreakerState, lane: Lane, now: float) -> None:
         if breaker.state != state:
+            if state == "half_open":
+                lane.probed_from, lane.probed_until = now, inf
+            else:
+                lane.probed_until = now
             breaker.state = state
             self.changes.append(Change(lane.key, breaker is self._of_all, state))

@@ -12,13 +12,15 @@ from enum import IntEnum
 from math import inf
 from typing import Any
 
+from batcher._core.attempts import attempt_of
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Budget, Bundle, Entry, Group, Unit
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
 from batcher._core.pacing import Meter, note
-from batcher._core.retries import asks, may_ask, may_try_again
+from batcher._core.retries import asks
+from batcher._core.returning import Returning
 from batcher._core.settling import Settling
 from batcher._core.states import State
 from batcher.errors import InvalidGroup, InvalidRecord
@@ -72,12 +74,15 @@ class Engine:
         rules_of: Callable[[Hashable], LaneRules],
         *,
         atomic: bool = False,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        self._next_number = (numbers or _naturals()).__next__
         self.house = house = House(auto_batch, retry, limits, rules_of)
         self._limits = limits
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
         self._leaving = Leaving(house)
+        self._returning = Returning(house, retry, self._leaving)
         self._lanes = house.lanes
         self._admission = house.admission
 
@@ -176,9 +181,14 @@ class Engine:
 
     def _accept(self, unit: Unit, now: float) -> None:
         self.house.accept(unit, now)
+        self._tell_early(unit.lane, now)
         if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
             self._leaving.withdraw(unit, now, why)
             self._collect(now)  # who waited for it
+
+    def _tell_early(self, lane: Lane, now: float) -> None:
+        if lane.mortal is not None and lane.paused_until > now:
+            self._leaving.tell_early(lane, lane.paused_until, "its lane is paused", now)
 
     def _has_work(self) -> bool:
         """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
@@ -256,6 +266,8 @@ class Engine:
     def _may_send(self, lane: Lane, now: float) -> bool:
         at = lane.due_at()
         if at is None or lane.paused_until > now or (at > now and not self.house.closing):
+            if lane.paused_until <= now:
+                lane.due_since = inf
             self.house.attend(lane, now)  # what made it due has been withdrawn, or it was paused since
             return False
         return True
@@ -264,6 +276,8 @@ class Engine:
         if not lane.meters:
             return True
         held_until = self.house.pacing.hold(lane, now)
+        if held_until is not None:
+            self._leaving.tell_early(lane, held_until, "its quota is used up", now)
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
@@ -271,8 +285,12 @@ class Engine:
 
     def _cut(self, lane: Lane, now: float) -> Batch:
         house = self.house
-        batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane) else inf)
+        batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane, now) else inf)
         batch.dispatched_at = now
+        batch.attempt = attempt = attempt_of(batch, self._next_number(), now)
+        for entry in batch.entries:
+            entry.attempt = attempt
+        lane.due_since = lane.held_since = inf
         note(lane, len(batch.entries), now)
         house.ring.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN:
@@ -298,41 +316,12 @@ class Engine:
                 house.attend(item, now)
                 house.forget_if_idle(item, now)
             elif isinstance(item, Backoff):
-                self._bring_back(item, now)
+                self._returning.bring_back(item, now)
             elif isinstance(item, Meter):
                 house.pacing.look_at(item, now)
             else:
                 assert isinstance(item, (Entry, Group))
                 self._leaving.withdraw(item, now, "its deadline passed")
-
-    def _bring_back(self, backoff: Backoff, now: float) -> None:
-        house = self.house
-        units = [unit for unit in backoff.units if unit.state is State.BACKING_OFF]
-        if units and not house.budget.spend(now):
-            self._postpone(backoff, units, now)
-            return
-        del house.backoffs[backoff]
-        singles = [unit for unit in units if isinstance(unit, Entry)]
-        backoff.lane.put_back([entry for entry in singles if not entry.extras.asks and entry.extras.budget is None])
-        for unit in reversed(units):
-            if isinstance(unit, Group):
-                bundle = Bundle(unit.members, unit.due_at, group=unit, asks=unit.members[0].extras.asks)
-                backoff.lane.append_bundle(bundle, first=True)
-        if in_doubt := [entry for entry in singles if entry.extras.asks]:
-            backoff.lane.append_bundle(Bundle(in_doubt, now, asks=True), first=True)
-        for budget, suspects in _by_budget(singles).items():
-            backoff.lane.append_bundle(Bundle(suspects, now, budget=budget), first=True)
-        house.attend(backoff.lane, now)
-
-    def _postpone(self, backoff: Backoff, units: Sequence[Unit], now: float) -> None:
-        """Have *units* wait for the retry budget, or give up on those that cannot."""
-        house, at = self.house, self.house.budget.next_at(now)
-        for unit in units:
-            may = may_ask if unit.members[0].extras.asks else may_try_again
-            if not may(self._retry, unit, at, house.closes_at):
-                self._leaving.withdraw(unit, now, "the retry budget is used up")
-        backoff.at = at
-        house.deadlines.schedule(backoff, at)
 
     def _let_in(self, now: float) -> None:
         house, admission = self.house, self._admission
@@ -354,6 +343,7 @@ class Engine:
         if batch not in house.in_flight:
             return  # aborted meanwhile; its records have their outcome
         del house.in_flight[batch]
+        batch.attempt.ended_at = min(batch.attempt.ended_at, now)
         batch.lane.in_flight -= 1
         house.part_late(batch, now)
         sign = Sign(congested=True)
@@ -367,6 +357,7 @@ class Engine:
             raise
         finally:
             self._learn(batch, sign, now)
+        self._tell_early(batch.lane, now)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
 
@@ -394,6 +385,7 @@ class Engine:
         if batch not in self.house.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
+        batch.attempt.ended_at = now
         batch.parting = list(self.house.settle_here(batch.lane, batch.entries, fates, batch.size, now))
         batch.entries = ()
         return True
@@ -434,10 +426,8 @@ class Engine:
         self._leaving.abort(now, cause, unsent)
 
 
-def _by_budget(entries: Iterable[Entry]) -> dict[Budget, list[Entry]]:
-    """Return those among whom a culprit is looked for: they share no call with others."""
-    suspects: dict[Budget, list[Entry]] = {}
-    for entry in entries:
-        if entry.extras.budget is not None and not entry.extras.asks:
-            suspects.setdefault(entry.extras.budget, []).append(entry)
-    return suspects
+def _naturals() -> Iterator[int]:
+    number = 0
+    while True:
+        number += 1
+        yield number

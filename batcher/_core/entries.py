@@ -11,6 +11,7 @@ from batcher.events import FlushReason
 from batcher.outcomes import ErrorDetail, Outcome, Written
 
 if TYPE_CHECKING:
+    from batcher._core.attempts import Attempt
     from batcher._core.lanes import Lane
 
 
@@ -33,11 +34,13 @@ class Extras:
         "budget",
         "bundled",
         "delay",
+        "entered_at",
         "expires_at",
         "force",
         "group",
         "identity",
         "maybe",
+        "past",
         "refusal",
         "retries",
         "size",
@@ -54,6 +57,8 @@ class Extras:
         self.bundled = False  # buffered in a bundle, not in the queue of its lane
         self.budget: Budget | None = None  # of the search for a culprit among whom it is
         self.force: FlushReason | None = None  # why it is due the moment it enters its lane
+        self.entered_at = -inf  # its lane, if it was parked before
+        self.past: list[tuple[Attempt, float]] = []  # attempts but for the last, and when it was to be sent again
         self.attempts = 0  # calls that carried it, the present one included
         self.retries = 0  # those of them that asked for another try
         self.maybe = False  # an earlier attempt may have been applied
@@ -71,7 +76,7 @@ class Entry:
     ``__init__``, because one is made for every record and three assignments cost half as much.
     """
 
-    __slots__ = ("accepted_at", "extras", "lane", "record", "state", "verdict", "waiter")
+    __slots__ = ("accepted_at", "attempt", "extras", "lane", "record", "state", "verdict", "waiter")
 
     record: Any
     waiter: Any  # told when it is settled; None if nobody waits
@@ -79,6 +84,7 @@ class Entry:
     lane: Lane
     state: State
     accepted_at: float
+    attempt: Attempt  # the last
     verdict: Any  # once settled: a plain value v, which means Written(data=v), or an Outcome
 
     @property
@@ -224,7 +230,18 @@ class Backoff:
 class Batch:
     """What one call carries. ``records`` are in the order in which the verdicts must come."""
 
-    __slots__ = ("bundle", "changes", "dispatched_at", "entries", "lane", "parting", "reason", "sent", "size")
+    __slots__ = (
+        "attempt",
+        "bundle",
+        "changes",
+        "dispatched_at",
+        "entries",
+        "lane",
+        "parting",
+        "reason",
+        "sent",
+        "size",
+    )
 
     def __init__(
         self, lane: Lane, entries: Sequence[Entry], size: int, reason: FlushReason, bundle: Bundle | None
@@ -236,6 +253,7 @@ class Batch:
         self.size = size
         self.reason = reason
         self.bundle = bundle
+        self.attempt: Attempt  # once it has left
         self.dispatched_at = 0.0
         self.changes = (0, 0)  # of the allowances of its lane and of all, before it left
 

@@ -30,6 +30,12 @@ from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 SETTLED = State.SETTLED  # a lookup less for every record
 
 
+# A record with a deadline leaves earlier than that by so many times of what its call usually takes, and by these
+# seconds at least, for timers are late; but not before half of its time is over.
+_MARGIN = 2.0
+_SLACK = 0.01
+
+
 class House:
     """All accepted records, by where they are."""
 
@@ -118,6 +124,8 @@ class House:
             return
         if self.closing:
             at = -inf
+        if at <= now:
+            lane.due_since = min(lane.due_since, now if at == -inf else at)
         if now < lane.paused_until <= self.closes_at:
             at = max(at, lane.paused_until)
         if at <= now and lane.in_flight < lane.allowance.limit:
@@ -147,8 +155,10 @@ class House:
             lane.force(FlushReason.PRESSURE)
             self.attend(lane, now)
 
-    def pause(self, lane: Lane, until: float) -> None:
+    def pause(self, lane: Lane, until: float, now: float) -> None:
         """Let nothing of *lane* leave before *until*."""
+        if lane.paused_until <= now:
+            lane.paused_from = now
         lane.paused_until = max(lane.paused_until, until)
         self.deadlines.schedule(lane, until)
 
@@ -170,7 +180,12 @@ class House:
         """Let in a unit that has its place: into its lane, or behind others of the same identity."""
         for member in unit.members:
             member.accepted_at = now
-        self.watch_expiry(unit)
+        expires_at = self.watch_expiry(unit)
+        if expires_at < inf:
+            unit.lane.mortal = unit.lane.mortal or Deadlines()
+            unit.lane.mortal.schedule(unit, expires_at)
+            if isinstance(unit, Entry):
+                _hurry(unit, expires_at, now)
         if not unit.identities or self.identities.join(unit):
             self.enter(unit, now)
             return
@@ -196,17 +211,19 @@ class House:
         lane = unit.lane
         if unit.state is State.PARKED:
             lane.parked -= len(unit.members)
+            for member in unit.members:
+                member.extras.entered_at = now
         if isinstance(unit, Group):
             lane.append_bundle(Bundle(unit.members, now, group=unit))
             self.attend(lane, now)  # it waits for no company, so not for the next poll either
             return
-        parked = unit.state is State.PARKED
+        hurries = unit.state is State.PARKED or unit.extras.expires_at < inf
         if self.memory.suspects(unit, now):
             lane.append_bundle(Bundle((unit,), now))
             self.attend(lane, now)
             return
         lane.append(unit)
-        if parked:  # it may be due before the record that opened this batch
+        if hurries:  # it may be due before the record that opened this batch
             lane.hasten(unit, unit.due_at)
         if unit.extras.force is not None:
             lane.force(unit.extras.force)
@@ -214,11 +231,12 @@ class House:
             lane.force(FlushReason.PRESSURE)
         self.expect(lane, now)
 
-    def watch_expiry(self, unit: Unit) -> None:
-        """Note when *unit* is no longer to be sent, if the caller said so."""
-        extras = unit.members[0].extras
-        if extras is not NO_EXTRAS and extras.expires_at < inf:
-            self.deadlines.schedule(unit, extras.expires_at)
+    def watch_expiry(self, unit: Unit) -> float:
+        """Note when *unit* is no longer to be sent, and return it; ``inf`` if the caller did not say."""
+        expires_at = unit.members[0].extras.expires_at
+        if expires_at < inf:
+            self.deadlines.schedule(unit, expires_at)
+        return expires_at
 
     # Leaving
 
@@ -259,6 +277,8 @@ class House:
     def part(self, unit: Unit, now: float) -> None:
         """Take a settled unit out of its queues, and let in those who now head theirs."""
         self.deadlines.drop(unit)
+        if unit.lane.mortal is not None:
+            unit.lane.mortal.drop(unit)
         for freed in self.identities.leave(unit):
             self.enter(freed, now)
 
@@ -279,6 +299,15 @@ class House:
             seen.update(dict.fromkeys(unit for unit in backoff.units if unit.state is State.BACKING_OFF))
         seen.update(dict.fromkeys(unit for unit in self.identities.units() if unit.state is State.PARKED))
         return iter(seen)
+
+
+def _hurry(entry: Entry, expires_at: float, now: float) -> None:
+    """Have *entry* leave in time for its deadline: it must be sent by then, and had better be answered."""
+    lane = entry.lane
+    lead = max(_SLACK, _MARGIN * lane.service.expected(lane.count + 1))
+    at = expires_at - min(lead, (expires_at - now) / 2)
+    if at < entry.due_at:
+        entry.hasten(at)
 
 
 def _word(kind: type) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from batcher._core.attempts import come_back, stay
 from batcher._core.entries import Batch, Budget, Bundle, Entry
 from batcher._core.house import House
 from batcher._core.verdicts import named_among
@@ -40,6 +41,7 @@ class Isolating:
         rest = [entry for index, entry in enumerate(entries) if index not in named]
         if not rest:
             return
+        come_back(rest, now)
         if refused.too_large and not named:
             self._send_less(batch, now)
             return
@@ -83,6 +85,8 @@ class Isolating:
     ) -> None:
         """Send *rest* again, as a whole or the first half first, if there are calls left for it."""
         if not budget.spend(1):
+            for entry in rest:
+                stay(entry, batch.lane, now)
             fate = Rejected(budget.errors, isolated=False)
             self._settle(rest, [fate] * len(rest), now, jitter)
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from batcher._core.concurrency import Allowance, ServiceTime
 from batcher._core.deadlines import Deadlines
@@ -39,9 +39,11 @@ class Lane:
         "breaker",
         "careful_from",
         "dead",
+        "due_since",
         "hard_max_bytes",
         "hard_max_records",
         "held_by",
+        "held_since",
         "idempotent",
         "in_flight",
         "key",
@@ -49,10 +51,14 @@ class Lane:
         "max_delay",
         "max_records",
         "meters",
+        "mortal",
         "parked",
+        "paused_from",
         "paused_until",
         "pending",
         "pending_bytes",
+        "probed_from",
+        "probed_until",
         "queue",
         "service",
         "shelved",
@@ -90,6 +96,12 @@ class Lane:
         self.parked = 0  # records of it that wait outside, behind an identity
         self.in_flight = 0  # calls
         self.paused_until = -inf
+        # Of the batch that waits now: for timing_of() only.
+        self.due_since = inf
+        self.held_since = inf
+        self.paused_from = inf
+        self.probed_from = self.probed_until = -inf
+        self.mortal: Deadlines | None = None  # accepted units that have a deadline of their own, if there ever were any
         self.meters: tuple[Meter, ...] = ()
         self.held_by: Meter | None = None  # whose quota keeps the next batch from leaving
         self.turn: float = inf  # among the held, from when it was held first until it has sent something
@@ -288,9 +300,12 @@ class Lane:
             return FlushReason.BYTES
         if self._forced:
             return self._forced_by
-        if self.queue[0].due_at <= now:
+        if self.queue[0].due_at <= now and self.queue[0].extras.expires_at == inf:
             return FlushReason.DELAY
-        return FlushReason.CLOSING if closing else FlushReason.IDENTITY
+        if self._hastened.next_at <= now:
+            entry = cast("Entry", self._hastened.first)
+            return FlushReason.IDENTITY if entry.extras.expires_at == inf else FlushReason.DEADLINE
+        return FlushReason.CLOSING if closing else FlushReason.DELAY
 
     def entries(self) -> Iterator[Entry]:
         """Yield what is buffered, bundles first."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any
+from typing import Any, cast
 
+from batcher._core.attempts import come_back, stay
 from batcher._core.entries import NOT_ACCEPTED, Batch, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane
@@ -31,6 +32,12 @@ class Leaving:
             return True
         if state is State.PARKED:
             lane.parked -= len(unit.members)
+        for member in unit.members:
+            if state is State.PARKED:
+                member.extras.entered_at = now
+            elif state is State.BACKING_OFF:
+                come_back((member,), now)
+            stay(member, lane, now)
         self._house.settle(unit, fates, now)
         if state is State.BUFFERED:
             for member in unit.members:
@@ -52,6 +59,11 @@ class Leaving:
         """Settle what is buffered in *lane*."""
         for unit in dict.fromkeys(map(unit_of, lane.entries())):
             self.withdraw(unit, now, why)
+
+    def tell_early(self, lane: Lane, until: float, why: str, now: float) -> None:
+        """Settle those that cannot leave *lane* in time, because nothing does before *until*."""
+        for unit in list(lane.mortal.pop_due(until)) if lane.mortal is not None else ():
+            self.withdraw(cast(Unit, unit), now, f"{why} beyond its deadline")
 
     def refuse(self, lanes: Iterable[Lane], why: str, now: float) -> None:
         """Settle what waits in *lanes*, for a call or for another try, because a breaker has opened."""
@@ -92,6 +104,7 @@ class Leaving:
         house.in_flight.clear()
         for batch in batches:
             batch.lane.in_flight = 0
+            batch.attempt.ended_at = min(batch.attempt.ended_at, now)
             house.part_late(batch, now)
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
                 began = batch not in not_begun

@@ -176,6 +176,7 @@ class Pacing:
         if held_by is None:
             lane.turn = inf
             return None
+        lane.held_since = min(lane.held_since, now)
         if lane.turn == inf:
             self._turn += 1
             lane.turn = self._turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from batcher._core.attempts import come_back
 from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
@@ -145,7 +146,7 @@ class Settling:
         for unit, retry in zip(units, reasons, strict=True):
             at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
             if retry.pause_lane:
-                house.pause(unit.lane, at)
+                house.pause(unit.lane, at, now)
             if not self._goes_again(unit, retry, at):
                 self._settle_as_told(unit.members, [given_up(member, retry) for member in unit.members], now)
                 continue
@@ -204,9 +205,11 @@ class Settling:
                 late = Retry("the destination does not hold it, and there is no time for another try")
                 self._settle_as_told(unit.members, [given_up(member, late) for member in unit.members], now)
             elif isinstance(unit, Group):
+                come_back(unit.members, now)
                 lane.append_bundle(Bundle(unit.members, now, group=unit), first=True)
             else:
                 singles.append(unit)
+        come_back(singles, now)
         lane.put_back(singles)
 
 

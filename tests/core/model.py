@@ -11,6 +11,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from math import inf
 from typing import Any
 
+import attrs
+
+from batcher._core.attempts import timing_of
 from batcher._core.budgets import WINDOW
 from batcher._core.engine import Engine, Plan, Verb
 from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
@@ -189,6 +192,8 @@ class Model:
             assert entry.state is State.SETTLED
             assert entry not in self.fates, "one fate each"
             self.fates[entry] = entry.verdict
+            if entry in self.accepted:
+                self._check_timing(entry)
             assert not isinstance(entry.verdict, RolledBack) or entry.extras.group is not None
         for unit in plan.admitted:
             self.waiting.remove(unit)
@@ -201,6 +206,13 @@ class Model:
             self.in_flight.append(batch)
             self.carried[batch] = list(batch.entries)
         self._check_limits()
+
+    def _check_timing(self, entry: Entry) -> None:
+        timing = timing_of(entry)
+        parts = attrs.asdict(timing, filter=lambda field, _: field.name not in ("batches", "reason"))
+        assert min(parts.values()) > -1e-9, parts
+        assert abs(timing.total - (self.now - entry.accepted_at)) < 1e-6, (parts, self.now - entry.accepted_at)
+        assert len(timing.batches) == sum(entry in carried for carried in self.carried.values())
 
     def _check_admission(self, admitted: Sequence[Unit]) -> None:
         with_room = [unit for unit in self._first_waiters() if self._lane_has_room(unit)]

@@ -1,0 +1,98 @@
+"""Attempts: what each call says of the time of the records that it carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf
+from typing import TYPE_CHECKING, TypeAlias
+
+from batcher.events import FlushReason
+from batcher.timing import Timing
+
+if TYPE_CHECKING:
+    from batcher._core.entries import Batch, Entry
+    from batcher._core.lanes import Lane
+
+Spell: TypeAlias = tuple[float, float]
+"""From when to when something held a lane."""
+
+
+class Attempt:
+    """A call, as seen by the records that it carried. It does not know them, so no cycle keeps them alive."""
+
+    __slots__ = ("dispatched_at", "due_at", "ended_at", "number", "reason", "spells")
+
+    def __init__(self, number: int, reason: FlushReason | None, due_at: float, lane: Lane, now: float) -> None:
+        self.number = number  # 0: it never left
+        self.reason = reason
+        self.due_at = due_at
+        self.dispatched_at = now
+        self.ended_at = inf
+        # What held the lane, in the order in which it counts if it was more than one thing.
+        self.spells: tuple[Spell, Spell, Spell] = (
+            (lane.held_since, now),
+            (lane.paused_from, lane.paused_until),
+            (lane.probed_from, lane.probed_until),
+        )
+
+
+def attempt_of(batch: Batch, number: int, now: float) -> Attempt:
+    """Return the attempt of a batch that has just been cut."""
+    lane, due_at = batch.lane, now
+    if batch.bundle is not None:
+        due_at = -inf  # it waited for no company
+    elif batch.reason in (FlushReason.RECORDS, FlushReason.BYTES):
+        due_at = batch.entries[-1].accepted_at  # it was full then
+    elif batch.reason is FlushReason.DELAY:
+        due_at = batch.entries[0].due_at
+    return Attempt(number, batch.reason, min(due_at, lane.due_since), lane, now)
+
+
+def stay(entry: Entry, lane: Lane, now: float) -> None:
+    """Note that *entry* leaves *lane* without a call: what held it until now."""
+    entry.attempt = Attempt(0, None, min(lane.due_since, now), lane, now)
+    entry.attempt.ended_at = now
+
+
+def come_back(entries: Iterable[Entry], now: float) -> None:
+    """Note that *entries* are to be sent again from now on."""
+    for entry in entries:
+        entry.own_extras().past.append((entry.attempt, now))
+
+
+def was_accepted(entry: Entry) -> bool:
+    """Return whether a settled record had a place: else it has no times."""
+    return hasattr(entry, "attempt")
+
+
+def timing_of(entry: Entry) -> Timing:
+    """Return where the time of a settled record went."""
+    start, extras = entry.accepted_at, entry.extras
+    spent = dict.fromkeys(("identity", "window", "quota", "pause", "breaker", "slot", "retry", "service"), 0.0)
+    if extras.entered_at > start:
+        spent["identity"] = extras.entered_at - start
+        start = extras.entered_at
+    for attempt, came_back_at in extras.past:
+        _spend(attempt, start, spent)
+        spent["retry"] += came_back_at - attempt.ended_at
+        start = came_back_at
+    _spend(entry.attempt, start, spent)
+    attempts = [*(attempt for attempt, _ in extras.past), entry.attempt]
+    numbers = tuple(attempt.number for attempt in attempts if attempt.number)
+    return Timing(batches=numbers, reason=entry.attempt.reason, **spent)
+
+
+def _spend(attempt: Attempt, start: float, spent: dict[str, float]) -> None:
+    due_at = min(max(attempt.due_at, start), attempt.dispatched_at)
+    spent["window"] += due_at - start
+    left = attempt.dispatched_at - due_at
+    for name, spell in zip(("quota", "pause", "breaker"), attempt.spells, strict=True):
+        held = min(left, _overlap(spell, due_at, attempt.dispatched_at))
+        spent[name] += held
+        left -= held
+    spent["slot"] += left
+    spent["service"] += attempt.ended_at - attempt.dispatched_at
+
+
+def _overlap(spell: Sequence[float], start: float, end: float) -> float:
+    return max(0.0, min(spell[1], end) - max(spell[0], start))

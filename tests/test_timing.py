@@ -1,0 +1,189 @@
+"""A receipt, or an error, can say where the time of its record went: in seconds that add up."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+
+from batcher import (
+    AutoBatchPolicy,
+    Batcher,
+    BatcherClosed,
+    BreakerPolicy,
+    Event,
+    FlushReason,
+    Limits,
+    NotWritten,
+    Quota,
+    RecordNotWritten,
+    Refused,
+    Retry,
+    RetryPolicy,
+    Timing,
+)
+from tests.api import Api, gather
+
+pytestmark = pytest.mark.anyio
+
+ONE = AutoBatchPolicy(max_records=1)
+
+
+def spent(timing: Timing | None) -> dict[str, float]:
+    """The parts that are not nothing."""
+    assert timing is not None
+    parts = attrs.asdict(timing, filter=lambda field, value: isinstance(value, float) and value > 0)
+    assert timing.total == pytest.approx(sum(parts.values()))
+    return {name: round(seconds, 6) for name, seconds in parts.items()}
+
+
+async def test_a_record_waits_for_company_and_is_served():
+    async with Batcher[int, int](Api(seconds=2), auto_batch=AutoBatchPolicy(max_delay=1)) as batcher:
+        receipt = batcher.submit_nowait(1)
+        assert receipt.timing is None
+        await receipt
+    assert spent(receipt.timing) == {"window": 1, "service": 2}
+    assert receipt.timing is not None and receipt.timing.reason is FlushReason.DELAY
+
+
+async def test_it_waits_for_a_free_slot():
+    async with Batcher[int, int](Api(seconds=2), auto_batch=ONE, limits=Limits(max_in_flight=1)) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(3)]
+        await batcher.flush()
+    assert [spent(receipt.timing) for receipt in receipts] == [
+        {"service": 2},
+        {"slot": 2, "service": 2},
+        {"slot": 4, "service": 2},
+    ]
+
+
+async def test_it_waits_for_a_quota():
+    limits = Limits(quotas=[Quota(per=10, calls=1)])
+    async with Batcher[int, int](Api(seconds=1), auto_batch=ONE, limits=limits) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(2)]
+        await batcher.flush()
+    assert spent(receipts[1].timing) == {"quota": 10, "service": 1}
+
+
+async def test_it_waits_while_the_provider_asks_for_it():
+    api = Api([Retry("429", after=5, pause_lane=True)], seconds=1)
+    async with Batcher[int, int](api, auto_batch=ONE, limits=Limits(max_in_flight=1)) as batcher:
+        first, second = batcher.submit_nowait(1), batcher.submit_nowait(2)
+        await batcher.flush()
+    assert spent(first.timing) == {"retry": 5, "service": 2}
+    assert spent(second.timing) == {"slot": 2, "pause": 5, "service": 1}
+
+
+async def test_it_waits_for_another_try():
+    """And names the batches that carried it, as the events do."""
+    events: list[Event] = []
+    api = Api(Retry("busy", after=3), Retry("busy", after=4), seconds=1)
+    policy = AutoBatchPolicy(max_delay=0)
+    async with Batcher[int, int](api, auto_batch=policy, on_event=events.append) as batcher:
+        receipt = batcher.submit_nowait(1)
+        await receipt
+    assert spent(receipt.timing) == {"retry": 7, "service": 3}
+    assert receipt.timing is not None
+    assert list(receipt.timing.batches) == sorted({event.batch for event in events})
+    assert len(receipt.timing.batches) == 3
+    assert receipt.timing.reason is FlushReason.RETRY
+
+
+async def test_it_waits_for_an_earlier_write_of_the_same_record():
+    async with Batcher[int, int](Api(seconds=2), auto_batch=ONE) as batcher:
+        batcher.submit_nowait(1, identity="ada")
+        receipt = batcher.submit_nowait(2, identity="ada", key="other")
+        await receipt
+    assert spent(receipt.timing) == {"identity": 2, "service": 2}
+
+
+async def test_it_waits_while_one_record_tries_whether_the_breaker_may_be_closed():
+    api = Api([NotWritten("401")], seconds=1)
+    retry = RetryPolicy(breaker=BreakerPolicy(failures=1, cooldown=5))
+    async with Batcher[int, int](api, retry=retry, auto_batch=AutoBatchPolicy(max_records=2)) as batcher:
+        refused = batcher.submit_nowait(0)
+        await anyio.sleep(10)
+        receipts = [batcher.submit_nowait(n) for n in range(2)]
+        await batcher.flush()
+    assert spent(refused.timing) == {"window": 0.05, "service": 1}
+    assert spent(receipts[0].timing) == {"service": 1}
+    assert spent(receipts[1].timing) == {"breaker": 1, "service": 1}
+
+
+async def test_the_search_for_a_culprit_is_told_as_calls_and_waiting_for_others():
+    api = Api(Refused("no"), seconds=1)
+    async with Batcher[int, int](api, auto_batch=AutoBatchPolicy(max_records=2)) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(2)]
+        await batcher.flush()
+    assert [spent(receipt.timing) for receipt in receipts] == [{"service": 2}, {"slot": 1, "service": 2}]
+
+
+async def test_one_that_never_left_says_what_it_waited_for():
+    async with Batcher[int, int](Api(seconds=9), auto_batch=AutoBatchPolicy(max_delay=60)) as batcher:
+        waiting = batcher.submit_nowait(1, identity="ada")
+        parked = batcher.submit_nowait(2, identity="ada")
+        await anyio.sleep(3)
+        assert parked.withdraw() and waiting.withdraw()
+    assert spent(waiting.timing) == {"window": 3}
+    assert spent(parked.timing) == {"identity": 3}
+    assert parked.timing is not None and parked.timing.batches == () and parked.timing.reason is None
+
+
+async def test_an_error_says_it_too_and_takes_it_along():
+    """At 3 a.m. the log of the error is all there is."""
+    api = Api(Retry("busy", after=20), Retry("busy", after=50), seconds=1)
+    async with Batcher[int, int](api, auto_batch=ONE) as batcher:
+        with pytest.raises(RecordNotWritten) as caught:
+            await batcher.submit(1)
+    assert spent(caught.value.timing) == {"retry": 20, "service": 2}
+    copy: Any = pickle.loads(pickle.dumps(caught.value))
+    assert copy.timing == caught.value.timing
+    assert RecordNotWritten(NotWritten("x")).timing is None
+
+
+async def test_who_never_got_a_place_has_no_times():
+    limits = Limits(max_pending_records=1, max_lane_records=1)
+    async with Batcher[int, int](Api(seconds=9), auto_batch=ONE, limits=limits) as batcher:
+        batcher.submit_nowait(1)
+        with pytest.raises(RecordNotWritten) as caught:
+            await batcher.submit(2, deadline=1)
+    assert caught.value.timing is None
+
+    async def late(batcher: Batcher[int, int]) -> None:
+        with pytest.raises(BatcherClosed):
+            await batcher.submit(2)
+
+    closing = Batcher[int, int](Api(seconds=9), auto_batch=ONE, limits=limits)
+    async with anyio.create_task_group() as tasks, closing as batcher:
+        batcher.submit_nowait(1)
+        tasks.start_soon(late, batcher)
+        await anyio.sleep(1)
+
+
+async def test_a_call_that_was_given_up_on_served_until_then():
+    limits = Limits(call_timeout=5)
+    async with Batcher[int, int](Api(seconds=60), auto_batch=ONE, limits=limits) as batcher:
+        receipt = batcher.submit_nowait(1)
+        await batcher.flush()
+    assert spent(receipt.timing) == {"service": 5}
+
+
+async def test_times_add_up_for_everybody_in_a_storm():
+    """The total is what the caller has waited."""
+    api = Api(*[Retry("busy", pause_lane=bool(n % 2)) for n in range(8)], seconds=0.5)
+    limits = Limits(max_in_flight=2, quotas=[Quota(per=2, calls=3)])
+    async with Batcher[int, int](api, limits=limits, auto_batch=AutoBatchPolicy(max_records=7)) as batcher:
+
+        async def caller(n: int) -> None:
+            await anyio.sleep(n % 13 / 8)
+            receipt = await batcher.enqueue(n, key=n % 3, identity=n % 40)
+            began = anyio.current_time()
+            await receipt
+            assert receipt.timing is not None
+            assert receipt.timing.total == pytest.approx(anyio.current_time() - began)
+
+        await gather(*(partial(caller, n) for n in range(200)))
