@@ -19,6 +19,7 @@ from batcher import (
     RecordError,
     Written,
 )
+from batcher.timing import Timing
 from tests.simulation.faces import Face
 from tests.simulation.journals import Journal, Submission
 from tests.simulation.plans import RECORDS, Plan
@@ -149,7 +150,7 @@ class Callers:
     def _hold(self, submission: Submission, receipt: Receipt[Any]) -> None:
         if submission.accepted_at is None:
             self._accept(submission)
-        receipt.add_done_callback(lambda receipt: self._tell(submission, receipt.outcome))
+        receipt.add_done_callback(lambda receipt: self._tell(submission, receipt.outcome, receipt.timing))
         if submission.gives_up_after is not None:
             self._later(submission.gives_up_after, lambda: self._withdraw(submission, receipt))
 
@@ -165,7 +166,7 @@ class Callers:
             written = await self.face.submit(submission)
         except RecordError as error:
             submission.own &= error.record is submission.write or error.record == submission.tag
-            self._tell(submission, error.outcome)
+            self._tell(submission, error.outcome, error.timing)
         except (BatcherClosed, InvalidRecord) as error:
             self._refuse(submission, type(error).__name__)
         except anyio.get_cancelled_exc_class():
@@ -205,8 +206,8 @@ class Callers:
 
     # Hearing
 
-    def _tell(self, submission: Submission, outcome: Outcome | None) -> None:
-        submission.outcome = outcome
+    def _tell(self, submission: Submission, outcome: Outcome | None, timing: Timing | None = None) -> None:
+        submission.outcome, submission.timing = outcome, timing
         submission.told += 1
         submission.told_at = self.journal.now()
         self._settled(submission)

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from batcher import Outcome, Write
+from batcher.timing import Timing
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -54,8 +55,12 @@ class Submission:
     withdrawn: bool = False
     """``withdraw()`` said so."""
 
+    timing: Timing | None = None
+    """Where its time went, as far as its caller can ask."""
     carried: int = 0
     """Calls that carried it."""
+    asked: int = 0
+    """Calls that asked what had become of it."""
     first_sent_at: float = -1.0
     out: int = 0
     """Calls that carry it now."""

@@ -192,6 +192,22 @@ def p8_cancelled(run: Run) -> None:
         run.journal.met("P8: an outcome that nobody waited for was observed", observed)
 
 
+def timing(run: Run) -> None:
+    """Where the time of a record went adds up to the time that it took, in as many calls as carried it."""
+    for each in run.journal.submissions:
+        spent = each.timing
+        if spent is None or each.accepted_at is None:
+            continue
+        took = each.told_at - each.accepted_at
+        run.journal.check("timing", abs(spent.total - took) < INSTANT, f"{each.tag} took {took:.4f} s, told: {spent}")
+        parts = (spent.identity, spent.window, spent.quota, spent.pause, spent.breaker, spent.slot, spent.retry)
+        run.journal.check("timing", min(*parts, spent.service) >= 0, f"{each.tag} is told a negative time: {spent}")
+        calls = each.carried + each.asked
+        run.journal.check("timing", len(spent.batches) == calls, f"{each.tag} was in {calls} calls, told: {spent}")
+        for name, part in zip(("identity", "window", "quota", "pause", "breaker", "slot", "retry"), parts, strict=True):
+            run.journal.met(f"timing: {name}", part > INSTANT)
+
+
 def p10_fair(run: Run) -> None:
     """Who is sick holds up nobody else: with places free, the others wait for their delay and their own call."""
     plan, conduct = run.plan, run.plan.conduct
@@ -239,6 +255,7 @@ LAWS: tuple[Callable[[Run], None], ...] = (
     p7_honest,
     p7_rows,
     p8_cancelled,
+    timing,
     p10_fair,
     p11_ends,
 )

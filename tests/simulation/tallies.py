@@ -50,6 +50,7 @@ PREMISES = (
     "P11: the time to drain was up",
     "flush: records were open",
     "pause: a call came after a pause that was asked for",
+    *(f"timing: {part}" for part in ("identity", "window", "quota", "pause", "breaker", "slot", "retry")),
     "breaker: told at once",
     "budget: told that it is used up",
     "quota: a stated one was used up",

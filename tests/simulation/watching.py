@@ -102,7 +102,10 @@ class Watch:
                 submission.first_sent_at = now
             submission.carried += 1
             submission.out += 1
-        if not call.asks:
+        if call.asks:
+            for submission in call.carried:
+                submission.asked += 1
+        else:
             self._check_size(call)
             self._check_full(call, now)
         self._out[call.lane] += 1
