@@ -48,7 +48,7 @@ class Reporter:
 
     def around(self, batch: Batch) -> AbstractContextManager[Any]:
         """Return what the hook wants to be open, in the context of the worker, while the call is out."""
-        return self._around(self._out.get(batch, 0))
+        return self._around(batch.attempt.number)
 
     def answered(self, batch: Batch, seconds: float, answer: Any) -> None:
         """Tell what became of the records of a call.
