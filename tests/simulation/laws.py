@@ -151,7 +151,7 @@ def _honest(run: Run, each: Submission) -> None:
         journal.met("P7: told unknown, and it is there")
     else:
         journal.met("P7: told unknown, and it is not there")
-    doubt = each.doubted or not isinstance(outcome, Unknown)
+    doubt = any(one.doubted for one in (each, *each.fellows)) or not isinstance(outcome, Unknown)
     journal.check("P7 doubt", doubt, f"{each.tag} is told unknown: {outcome!r}, and no answer was lost")
 
 

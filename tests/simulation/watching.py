@@ -101,6 +101,7 @@ class Watch:
                 self._check_prompt(submission, now)
                 submission.first_sent_at = now
             submission.carried += 1
+        for submission in call.carried:
             submission.out += 1
         if call.asks:
             for submission in call.carried:
@@ -127,7 +128,7 @@ class Watch:
             self._lane_free_since[lane] = now
         if self._all_out + 1 == self._house_capacity:
             self._free_since = now
-        for submission in () if call.asks else call.carried:
+        for submission in call.carried:
             submission.out -= 1
             if self.carriers.get(submission.identity) is call:
                 del self.carriers[submission.identity]
