@@ -388,7 +388,9 @@ class Engine:
         if refused is not None:
             self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
             if refused.everybody:
-                house.allowance.begin_anew()
+                house.allowance.probe()
+        elif house.breakers.closed:
+            house.allowance.resume()
 
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
         """Settle the records of a call that takes too long, and return whether that is allowed.

@@ -203,7 +203,9 @@ def timing(run: Run) -> None:
         parts = (spent.identity, spent.window, spent.quota, spent.pause, spent.breaker, spent.slot, spent.retry)
         run.journal.check("timing", min(*parts, spent.service) >= 0, f"{each.tag} is told a negative time: {spent}")
         calls = each.carried + each.asked
-        run.journal.check("timing", len(spent.batches) == calls, f"{each.tag} was in {calls} calls, told: {spent}")
+        cut_off = run.plan.ending == "cancelled" and len(spent.batches) == calls + 1  # its last batch never departed
+        right = cut_off or len(spent.batches) == calls
+        run.journal.check("timing", right, f"{each.tag} was in {calls} calls, told: {spent}")
         for name, part in zip(("identity", "window", "quota", "pause", "breaker", "slot", "retry"), parts, strict=True):
             run.journal.met(f"timing: {name}", part > INSTANT)
 
