@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from math import inf
 from random import random
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import anyio
 
@@ -41,6 +42,11 @@ class Sender(Protocol):
 _working: ContextVar[tuple[Crew, ...]] = ContextVar("batcher_working_for", default=())
 working_for = _working.get
 
+_NOTHING: Final = nullcontext()
+
+# Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
+_NOWHERE: Final = object()
+
 
 class Crew:
     """Everything that waits on behalf of one open batcher. It does not know the Batcher itself, so that
@@ -52,7 +58,7 @@ class Crew:
     ) -> None:
         self.engine = engine
         self.backend = backend
-        self.open_in: object = backend.loop  # None once closing: submit() asks one thing for every record
+        self.open_in: object = backend.loop  # until it closes: submit() asks one thing for every record
         self.running = backend.running
         self.now = backend.now
         self.new_waiter = backend.new_waiter
@@ -65,6 +71,7 @@ class Crew:
         # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
         self._answers: deque[tuple[Batch, float, Any]] = deque()
         self._unseen: deque[Entry] = deque()
+        self._breakers_moved = engine.house.breakers.changes  # the same list for ever, and emptied here
         self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
         self._calling_back = False
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker
@@ -109,7 +116,7 @@ class Crew:
 
         :raises BatcherClosed: always, then
         """
-        if self.open_in is None:
+        if self.open_in is _NOWHERE:
             raise BatcherClosed("the batcher is closing or closed and takes no more records")
 
     # Doing what the engine says
@@ -134,6 +141,8 @@ class Crew:
             self._drained.set_result(None)
         if self._reporter is not None:
             self._tell(self._reporter, plan.batches)
+        elif self._breakers_moved:
+            self._breakers_moved.clear()
         if self.callbacks and not self._calling_back:
             self._call_back()
         return again
@@ -164,6 +173,12 @@ class Crew:
     def _tell(self, reporter: Reporter, dispatched: Sequence[Batch]) -> None:
         while self._answers:
             reporter.answered(*self._answers.popleft())
+        while self._breakers_moved:
+            key, of_all, state = self._breakers_moved.pop(0)
+            if of_all:
+                reporter.breaker(state, scope="destination")
+            else:
+                reporter.breaker(state, key=key)
         for batch in dispatched:
             reporter.dispatched(batch)
         while self._unseen:
@@ -266,9 +281,10 @@ class Crew:
         """Make one call; return its answer, or what it raised."""
         cancellations = self.backend.cancellations()
         try:
-            if batch.asks:  # which the sender has said that it can answer
-                return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
-            return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
+            with _NOTHING if self._reporter is None else self._reporter.around(batch):
+                if batch.asks:  # which the sender has said that it can answer
+                    return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
+                return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
         except (Retry, Refused) as error:
             return error
         except Exception as error:
@@ -304,7 +320,7 @@ class Crew:
     async def drain(self, timeout: float) -> None:
         """Close the gate, make everything due, and wait until all is settled or the time is up."""
         now = self.now()
-        self.open_in = None
+        self.open_in = _NOWHERE
         self.engine.close(now, now + timeout)
         self.turn()
         with anyio.CancelScope(deadline=now + timeout):
@@ -314,14 +330,29 @@ class Crew:
 
     def abort(self, cause: str) -> None:
         """Settle whatever is left at once."""
-        self.open_in = None
+        self.open_in = _NOWHERE
         unsent = list(self._batches)
         self._batches.clear()
         before = self.engine.outcomes()
         self.engine.abort(self.now(), cause, unsent)
         left = self.engine.outcomes() - before
         log_left_over(cause, left["unknown"], left["not_written"])
-        self.turn()
+        self._turn_to_the_end()
+
+    def _turn_to_the_end(self) -> None:
+        # No turn follows that would tell the rest, if a hook or a callback ends the program in the middle of this one.
+        # Each that does so is told of its event once, so this ends.
+        first: BaseException | None = None
+        while True:
+            try:
+                self.turn()
+                break
+            except BaseException as error:
+                if not stops_programs(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
 
     def cut_off(self) -> None:
         """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""

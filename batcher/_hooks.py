@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -15,6 +16,7 @@ logger = logging.getLogger("batcher")
 logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
 
 Capture: TypeAlias = Callable[[], Any]
+Around: TypeAlias = Callable[[int], AbstractContextManager[Any]]
 
 MOST_LINKS: Final = 128  # of one event: as many as a span of OpenTelemetry keeps
 
@@ -64,6 +66,32 @@ def linking(capture: Capture) -> Callable[[], LinkedEntry]:
     return new_entry
 
 
+def around_of(hook: Hook | None) -> Around:
+    """Return what gives, for the number of a batch, what *hook* wants to be open while its call is out."""
+    around: Around | None = getattr(hook, "around", None)
+    if around is None:
+        return nullcontext
+    wanted = around
+
+    @contextmanager
+    def guarded(number: int) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(wanted(number))
+            except Exception:
+                logger.exception("around() of the on_event hook raised; the call is made without it")
+            opened = stack.pop_all()
+        try:
+            yield
+        finally:
+            try:
+                opened.close()  # without what the call raised: that is for nobody to swallow
+            except Exception:
+                logger.exception("what around() of the on_event hook returned raised; the call is not affected")
+
+    return guarded
+
+
 def tell(hook: Hook, event: Event) -> None:
     """Call *hook*."""
     try:
@@ -98,6 +126,7 @@ class Hooks:
             # What one captures needs no wrapping, which is the usual case.
             self.capture = captures[0] if len(captures) == 1 else self._capture_all
         self._wrapped = len(captures) > 1
+        self._arounds = [around_of(hook) for hook in hooks if hasattr(hook, "around")]
 
     def _capture_all(self) -> tuple[Any, ...] | None:
         links = tuple(None if capture is None else capture() for capture in self._captures)
@@ -107,6 +136,13 @@ class Hooks:
         """Tell each of them."""
         for position, hook in enumerate(self._hooks):
             tell(hook, self._seen_by(position, event) if event.links else event)
+
+    def around(self, number: int) -> AbstractContextManager[Any]:
+        """Return what all of them want to be open."""
+        stack = ExitStack()
+        for around in self._arounds:
+            stack.enter_context(around(number))
+        return stack
 
     def _seen_by(self, position: int, event: Event) -> Event:
         if self._captures[position] is None:

@@ -161,8 +161,8 @@ class Countdown:
         self._waiters.append(waiter)
 
     def done(self) -> bool:
-        """Return whether nobody waits any more."""
-        return all(waiter.done() for waiter in self._waiters)
+        """Return whether nobody waits any more. As long as nobody does yet, it counts."""
+        return bool(self._waiters) and all(waiter.done() for waiter in self._waiters)
 
     def set_result(self, result: None, /) -> None:
         """Count one."""

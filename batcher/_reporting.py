@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from batcher._core.entries import Batch, Entry
 from batcher._core.verdicts import listed
-from batcher._hooks import capture_of, distinct, logger, stops_programs, tell
+from batcher._hooks import around_of, capture_of, distinct, logger, stops_programs, tell
 from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
 from batcher.outcomes import Outcome, Retry, Unknown
 
@@ -21,10 +22,11 @@ class Reporter:
     Each batch that is told to be dispatched is told to be answered once.
     """
 
-    __slots__ = ("_hook", "_links", "_out")
+    __slots__ = ("_around", "_hook", "_links", "_out")
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
+        self._around = around_of(hook)
         self._links = capture_of(hook) is not None
         self._out: dict[Batch, None] = {}  # told to be dispatched and not yet answered
 
@@ -43,6 +45,10 @@ class Reporter:
                 links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
             )
         )
+
+    def around(self, batch: Batch) -> AbstractContextManager[Any]:
+        """Return what the hook wants to be open, in the context of the worker, while the call is out."""
+        return self._around(batch.attempt.number)
 
     def answered(self, batch: Batch, seconds: float, answer: Any) -> None:
         """Tell what became of the records of a call.

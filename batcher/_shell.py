@@ -129,7 +129,10 @@ class Shell:
         except BaseException as late:  # the host is cancelled while it drains
             interruption = late
         out_of_time = f"the shutdown timeout of {self._limits.shutdown_timeout:g} s passed"
-        crew.abort(out_of_time if interruption is None else "the batcher was cancelled")
+        try:
+            crew.abort(out_of_time if interruption is None else "the batcher was cancelled")
+        except BaseException as ending:  # a hook or a callback ends the program; the tasks are to end before
+            interruption = ending
         self._open = False
         crashed = tasks.cancel_scope.cancel_called  # by one of our own tasks that ended, unasked
         tasks.cancel_scope.cancel()
@@ -150,10 +153,13 @@ class Shell:
             swallowed = await tasks.__aexit__(kind, interruption, trace)
         except BaseExceptionGroup as group:
             # Our tasks turn errors into outcomes, so there is one at most: an interrupt or a bug, or
-            # the body's own, wrapped on its way. The task group is our affair: hand it on bare.
-            if len(group.exceptions) != 1:
+            # the body's own, wrapped on its way. The task group is our affair: hand it on bare. On trio it comes
+            # with the cancellations of our tasks, if the host is cancelled as well.
+            cancelled = anyio.get_cancelled_exc_class()
+            others = [each for each in group.exceptions if not isinstance(each, cancelled)] or group.exceptions
+            if len(others) != 1:
                 raise
-            only = group.exceptions[0]
+            only = others[0]
             context = only.__context__
             try:
                 raise only

@@ -103,5 +103,6 @@ Hook: TypeAlias = Callable[[Event], object]
 """Called in the event loop with one :class:`Event`. What it raises is logged and harms nobody.
 
 It may have a method ``capture()``, which is called with nothing at each submit, in the caller's context variables; what
-it returns, unless None, comes back in :attr:`Event.links`.
+it returns, unless None, comes back in :attr:`Event.links`. And a method ``around(batch)``: the context manager that it
+returns is open while the call of that batch is out, in the context variables of the call.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -336,3 +338,37 @@ def test_an_answer_to_what_was_never_told_to_have_left_is_not_told():
     batch = Batch(make_lane(), (), 0, FlushReason.DELAY, None)
     Reporter(events.append).answered(batch, 1.0, [])
     assert events == []
+
+
+@pytest.mark.parametrize("at", ["enter", "exit"])
+async def test_what_around_raises_harms_nobody_and_swallows_nothing(at, caplog):
+    """The call is made, and what it raises arrives; in the hook beside it, too."""
+    order: list[Any] = []
+
+    class Around(Hook):
+        @contextmanager
+        def around(self, batch: int) -> Iterator[None]:
+            order.append(("open", batch, caller.get()))
+            if at == "enter":
+                raise RuntimeError("broken around")
+            try:
+                yield
+            except ConnectionError:
+                order.append("swallowed")
+            order.append("closed")
+            if at == "exit":
+                raise RuntimeError("broken around")
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        order.append("call")
+        raise ConnectionError
+
+    hook, beside = Around(), Hook()
+    async with Batcher(write, on_event=[hook, beside]) as batcher:
+        caller.set("submitter")
+        (outcome,) = await batcher.submit_all(["a"])
+    assert outcome.kind == "unknown"
+    number = beside.dispatched[0].batch
+    assert order == [("open", number, None), "call", *(["closed"] if at == "exit" else [])]
+    assert caplog.text.count("RuntimeError: broken around") == 1
+    check_paired(beside)

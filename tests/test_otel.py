@@ -19,7 +19,18 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from batcher import AutoBatchPolicy, Batcher, ErrorDetail, Event, EventKind, Limits, Rejected, Retry, Unknown
+from batcher import (
+    AutoBatchPolicy,
+    Batcher,
+    ErrorDetail,
+    Event,
+    EventKind,
+    Limits,
+    Rejected,
+    Retry,
+    RetryPolicy,
+    Unknown,
+)
 from batcher.otel import OpenTelemetry
 from tests.api import Api, gather
 
@@ -171,6 +182,59 @@ async def test_every_attempt_has_its_span_and_all_lead_to_the_submitter(telemetr
     assert (failed.attributes["error.type"], failed.attributes["batcher.retried"]) == ("ConnectionError", 1)
     assert again.status.status_code is trace.StatusCode.UNSET
     assert again.attributes["batcher.flush_reason"] == "retry"
+
+
+async def test_spans_of_the_call_itself_are_children_of_the_batch(telemetry):
+    """Such as those of an HTTP client: each of its own batch, with several out at once, and none afterwards."""
+    tracer, left_over = telemetry.tracer, []
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        with tracer.start_as_current_span(f"http {key}"):
+            await anyio.sleep(key)
+        if key == 2:
+            raise ConnectionError
+        return records
+
+    class Beside:
+        def __call__(self, event: Event) -> None:
+            if event.kind is EventKind.ANSWERED:
+                left_over.append(trace.get_current_span())
+
+    bridge = telemetry.bridge(lane_label=str)
+    async with Batcher(write, on_event=[Beside(), bridge], auto_batch=NOW) as batcher:
+        await gather(*(partial(batcher.submit, "a", key=key) for key in (1, 2, 3)))
+        await batcher.submit("b", key=4)
+    children = {span.name: span for span in telemetry._exporter.get_finished_spans() if span.name.startswith("http")}
+    assert len(children) == len(telemetry.spans) == 4
+    for span in telemetry.spans:
+        child = children[f"http {span.attributes['batcher.lane']}"]
+        assert ids(child.parent) == ids(span.context)
+        assert span.events == ()
+    assert left_over == [trace.INVALID_SPAN] * 4
+
+
+async def test_spans_of_a_question_are_children_of_its_batch(telemetry):
+    """A call that asks what became of records is a call like any other, with the span of its own batch around it."""
+    tracer = telemetry.tracer
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        with tracer.start_as_current_span("http write"):
+            await anyio.sleep(1)
+        return [Unknown("lost")] * len(records)
+
+    async def verify(key: Any, records: list[Any]) -> list[Any]:
+        with tracer.start_as_current_span("http verify"):
+            await anyio.sleep(1)
+        return records
+
+    retry = RetryPolicy(on_unknown="verify")
+    async with Batcher(write, verify=verify, retry=retry, on_event=telemetry.bridge(), auto_batch=NOW) as batcher:
+        assert await batcher.submit("a") == "a"
+    children = {span.name: span for span in telemetry._exporter.get_finished_spans() if span.name.startswith("http")}
+    first, question = telemetry.spans
+    assert question.attributes["batcher.flush_reason"] == "verify"
+    assert ids(children["http write"].parent) == ids(first.context)
+    assert ids(children["http verify"].parent) == ids(question.context)
 
 
 async def test_the_span_of_a_call_that_is_cut_off_ends(telemetry):

@@ -19,6 +19,7 @@ from batcher import (
     Limits,
     NestedSubmit,
     NotWritten,
+    Quota,
     RecordNotWritten,
     RecordUnknown,
     Rejected,
@@ -202,10 +203,10 @@ async def test_statistics_are_a_frozen_snapshot():
 
 
 async def test_an_expired_record_is_not_sent():
-    """Its deadline passes while it is buffered or parked."""
-    api = Api([Retry("429", after=20)], seconds=1)
-    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=30)) as batcher:
-        backing_off = batcher.submit_nowait("r", max_delay=0, deadline=25, identity="ada")
+    """Its deadline passes while it is parked, or buffered because all the calls are out that may be."""
+    api = Api([Retry("429", after=20)], seconds=8)
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=30), limits=Limits(max_in_flight=1)) as batcher:
+        backing_off = batcher.submit_nowait("r", max_delay=0, deadline=45, identity="ada")
         await anyio.sleep(2)
         parked = batcher.submit_nowait("p", deadline=5, identity="ada")
         buffered = batcher.submit_nowait("b", key="x", deadline=5)
@@ -395,3 +396,14 @@ async def test_workers_are_as_many_as_calls_may_be_out_however_many_lanes():
         await gather(*(partial(batcher.submit, n, key=n) for n in range(500)))
         assert batcher._crew is not None
         assert len(batcher._crew._idle) <= 3
+
+
+async def test_a_flush_counts_what_it_settles_itself():
+    """A record may be told in the very turn in which the flush makes it due: its quota has no room in time."""
+    limits = Limits(quotas=[Quota(per=60, calls=1)])
+    async with Batcher[str, str](Api(), limits=limits, auto_batch=AutoBatchPolicy(max_delay=5)) as batcher:
+        await batcher.submit("first", max_delay=0)
+        hurried = batcher.submit_nowait("hurried", deadline=30)
+        with anyio.fail_after(1):
+            await batcher.flush()
+        assert hurried.outcome == NotWritten("its quota is used up beyond its deadline", 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 from batcher._core.attempts import attempt_of
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Group, Unit
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Extras, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
@@ -79,6 +79,7 @@ class Engine:
         self._next_number = (numbers or _naturals()).__next__
         self.house = house = House(auto_batch, retry, limits, rules_of)
         self._limits = limits
+        self._max_lane_bytes = limits.lane_bytes
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
         self._leaving = Leaving(house)
@@ -98,31 +99,45 @@ class Engine:
         except KeyError:
             lane = self.house.open_lane(key, now)
         entry.lane = lane
-        admission = self._admission
+        admission, extras = self._admission, entry.extras
         if (
-            entry.extras is not NO_EXTRAS
-            or admission.pending >= admission.free_until
+            admission.pending >= admission.free_until
             or lane.pending >= lane.careful_from
+            or (extras is not NO_EXTRAS and not self._is_plain(extras, lane))
         ):
             return self._submit_with_care(entry, lane, now)
-        # House.accept() and Lane.append() for a fresh record without size, identity and deadline, unrolled.
+        # House.accept() and Lane.append() for a fresh record without identity, delay and deadline, unrolled.
         entry.accepted_at = now
         entry.state = BUFFERED
         admission.pending += 1
         lane.pending += 1
+        if size := extras.size:
+            admission.pending_bytes += size
+            lane.pending_bytes += size
+            lane.size += size
         queue = lane.queue
         queue.append(entry)
         count = len(queue)
-        if count >= lane.max_records and count - lane.dead >= lane.max_records:
+        if (count >= lane.max_records and count - lane.dead >= lane.max_records) or lane.size >= lane.max_bytes:
             if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
                 return NOTHING  # the end of a call will send it, or the end of a window
             self._collect(now)  # what is due already is served before new input
             self.house.attend(lane, now)
-            return Verb.DISPATCH
+            return Verb.DISPATCH if self._has_work() else Verb.CLOCK
         if count == 1:  # tombstones do not stand alone in a queue
             self.house.expect(lane, now)
             return Verb.CLOCK
         return NOTHING
+
+    def _is_plain(self, extras: Extras, lane: Lane) -> bool:
+        """Return whether the record has nothing but a size, and there is room for that."""
+        size = extras.size
+        return (
+            extras.only_size
+            and size <= lane.hard_max_bytes
+            and self._admission.pending_bytes + size <= self._limits.max_pending_bytes
+            and lane.pending_bytes + size <= self._max_lane_bytes
+        )
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
         if entry.size > lane.hard_max_bytes:

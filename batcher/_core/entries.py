@@ -65,6 +65,11 @@ class Extras:
         self.asks = False  # the next call asks whether it was, and writes nothing
         self.refusal: Outcome | None = None  # of a later attempt; stands if the destination does not hold it
 
+    @property
+    def only_size(self) -> bool:
+        """Whether the record has nothing else: it waits for nobody, nobody waits for it, and no clock is set for it."""
+        return self.identity is None and self.expires_at == inf and self.delay is None and self.group is None
+
 
 NO_EXTRAS: Final = Extras()
 

@@ -37,8 +37,9 @@ _LIMITS: Final = Limits(
 # Nobody waits for a single record here, so a batch may wait to be full: calls are what costs. No destination takes more
 # than 200 records in one, and most take 100.
 _AUTO_BATCH: Final = AutoBatchPolicy(max_records=200, max_delay=1.0)
-# A destination that is down is asked again for this long.
-_RETRY: Final = RetryPolicy()
+# A destination that is down is asked again for a minute. When to stop is decided here: a breaker is for callers who
+# wait, of which there are none, and would have lines told that they are not written after a few small calls.
+_RETRY: Final = RetryPolicy(breaker=None)
 # Full calls in a row that wrote nothing, after which the destination is taken to be down. Four may be out at a time, so
 # the fifth began after another one had failed. What can be tried again has been, for a minute. Where calls are small, a
 # few of them say little: no fewer lines than these.

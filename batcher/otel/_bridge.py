@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -56,6 +57,10 @@ class OpenTelemetry:
             return None
         context = span.get_span_context()
         return context if context.trace_flags.sampled and context.is_valid else None
+
+    def around(self, batch: int) -> AbstractContextManager[Any]:
+        """Return what makes the span of *batch* the current one, so that spans of the call itself are its children."""
+        return self._spans.current(batch)
 
     def watch(self, batcher: Watchable) -> None:
         """Show what a Batcher or a Writer holds and has done, whenever metrics are collected.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, StatusCode, Tracer, use_span
 
 from batcher.events import Event
 
@@ -34,6 +35,11 @@ class Spans:
         self._open[event.batch] = self._tracer.start_span(
             "batcher.batch", Context(), SpanKind.CLIENT, own, [Link(link) for link in event.links]
         )
+
+    def current(self, batch: int) -> AbstractContextManager[Any]:
+        """Return what makes the span of *batch* the current one. It neither ends it nor notes what the call raises."""
+        span = self._open.get(batch, INVALID_SPAN)
+        return use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
     def end(self, event: Event) -> None:
         """End the span of a batch that is answered."""

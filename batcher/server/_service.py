@@ -34,8 +34,11 @@ SYNCHRONOUS_DEADLINE = 10.0
 LIMITS = Limits(call_timeout=20.0)
 # Seconds after which a request that found no place may come again.
 _COME_BACK = 1.0
-# No retry of the writer ends before the one that a request may ask for; each request has a deadline of its own.
+# No retry of the writer ends before the one that a request may ask for; each request has a deadline of its own. No
+# breaker tells those who have hours left that they are not written: the synchronous ones share their lanes, and those
+# give up by themselves after seconds.
 _LONGEST = MAX_HOURS * 3600.0 + MAX_MINUTES * 60.0
+_RETRY = RetryPolicy(deadline=_LONGEST, breaker=None)
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +84,7 @@ class Service:
         self.writer = Writer(
             WindowedDestination(destination),
             auto_batch=auto_batch,
-            retry=RetryPolicy(deadline=_LONGEST),
+            retry=_RETRY,
             limits=self._limits,
             on_event=on_event,
         )

@@ -139,7 +139,7 @@ def test_a_refused_port_is_no_line_s_fault(load: Any, monkeypatch: pytest.Monkey
     """
     monkeypatch.setenv("AMPERSAND_API_KEY", "open-sesame")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("batcher.cli._pump._RETRY", RetryPolicy(deadline=0))
+    monkeypatch.setattr("batcher.cli._pump._RETRY", RetryPolicy(deadline=0, breaker=None))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -181,6 +181,24 @@ def test_calls_of_one_record_end_the_load_too(load: Any, monkeypatch: pytest.Mon
     code, out, _ = load.run()
 
     assert (code, "Stopped: " in out, 100 <= trouble.calls < LINES) == (3, True, True)
+
+
+@pytest.mark.parametrize("outcome", [NotWritten("busy"), Unknown("lost")])
+def test_a_few_small_calls_in_vain_cost_no_other_line(
+    load: Any, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    """
+    Every line is sent while nothing says that the destination is down: no breaker has lines told otherwise.
+    """
+    rules = sqlite.SQLite.rules
+    monkeypatch.setattr(sqlite.SQLite, "rules", lambda *given: attrs.evolve(rules(*given), max_records=1))
+    trouble = Trouble(monkeypatch, outcome, lambda number: 10 < number <= 60)
+    load.write_input(500)
+
+    code, out, _ = load.run()
+
+    assert (code, "Stopped" in out, trouble.calls, len(load.rows())) == (1, False, 500, 450)
+    assert "breaker" not in load.results.read_text()
 
 
 @pytest.mark.parametrize(

@@ -364,3 +364,33 @@ async def test_room_is_made_again_while_a_record_is_tried_for_hours():
         check_problem(await client.write(body), 503, "too many records are pending")
         await anyio.sleep(1.0)
         await client.accepted(body)
+
+
+async def test_refused_credentials_cost_only_those_who_were_sent():
+    """Who waits in a window, or for another try, still has hours: the server tells nobody in advance to give up."""
+    refused = [[NotWritten("credentials refused")]] * 6
+    destination = Scripted([Retry("locked", after=10 * MINUTE)], *refused)
+    async with serving(destination) as client:
+        patient = await client.accepted(asynchronous(create(n=0)))
+        await anyio.sleep(1)
+        for number in range(6):
+            failed = await client.accepted(asynchronous(create(n=number)))
+            await anyio.sleep(1)
+            assert (await client.operation(failed))["status"] == "failure"
+        late = await client.accepted(asynchronous(create(n=7)))
+        await anyio.sleep(HOUR)
+        statuses = [(await client.operation(each))["status"] for each in (patient, late)]
+    assert (statuses, len(destination.calls)) == (["success", "success"], 9)
+
+
+async def test_a_window_does_not_learn_from_the_calls_of_windows_before_it():
+    """Five windows in a row met refused credentials; the sixth is sent when its time has come."""
+    destination = Scripted(*[[NotWritten("credentials refused")]] * 5)
+    async with serving(destination) as client:
+        for _ in range(5):
+            await client.accepted(windowed(create()))
+            await anyio.sleep(MINUTE + 1)
+        operation_id = await client.accepted(windowed(create()))
+        await anyio.sleep(2 * MINUTE)
+        status = (await client.operation(operation_id))["status"]
+    assert (status, len(destination.calls)) == ("success", 6)
