@@ -151,7 +151,8 @@ def _honest(run: Run, each: Submission) -> None:
         journal.met("P7: told unknown, and it is there")
     else:
         journal.met("P7: told unknown, and it is not there")
-    doubt = each.doubted or not isinstance(outcome, Unknown)
+    # A group is in doubt as a whole.
+    doubt = not isinstance(outcome, Unknown) or any(member.doubted for member in each.fellows or (each,))
     journal.check("P7 doubt", doubt, f"{each.tag} is told unknown: {outcome!r}, and no answer was lost")
 
 
