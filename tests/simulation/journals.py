@@ -63,7 +63,7 @@ class Submission:
     """Calls that asked what had become of it."""
     first_sent_at: float = -1.0
     out: int = 0
-    """Calls that carry it now, or ask about it."""
+    """Calls that carry it, or ask about it, now."""
     doubted: bool = False
     """A call that carried it ended without saying what became of it."""
     absent: bool = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from tests.simulation.watching import Watch
 from tests.simulation.workloads import Workload
 
 HANGS_AFTER = 20_000.0  # virtual seconds
+SPINS_AFTER = 100.0  # real seconds; a seed takes a third of one
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +79,29 @@ class Result:
         return f"python -m tests.simulation --seed {self.plan.seed} --backend {self.plan.backend}"
 
 
+class _Spins(BaseException):
+    """So much real time has passed that somebody must be going round in circles."""
+
+
+@contextmanager
+def _watchdog() -> Iterator[None]:
+    """Bark where the clock stands still for ever; on the main thread, and where there are such timers."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def bark(*_: object) -> None:
+        raise _Spins(f"one seed has taken more than {SPINS_AFTER:g} real seconds")
+
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.setitimer(signal.ITIMER_REAL, SPINS_AFTER, SPINS_AFTER / 20)  # again and again: it may be caught
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class _BodyFails(Exception):
     """What the body of the ``async with`` raises."""
 
@@ -84,10 +110,12 @@ def play(seed: int, backend: str | None = None) -> Result:
     """Play one seed, and judge it."""
     plan, journal, run = plan_of(seed, backend), Journal(), None
     try:
-        with faithful(seed, plan.backend):
+        with faithful(seed, plan.backend), _watchdog():
             run = anyio.run(_play, plan, journal, backend=plan.backend, backend_options=virtual_time(plan.backend))
-    except Exception as error:
-        journal.breach("P1 crashed", _where(error))
+    except BaseException as error:
+        if isinstance(_leaf(error), KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        journal.breach("P1 crashed", _where(_leaf(error)))
     if run is not None:
         judge(run)
     accepted = 0 if run is None else run.statistics.accepted
@@ -102,10 +130,14 @@ def play(seed: int, backend: str | None = None) -> Result:
     )
 
 
-def _where(error: BaseException) -> str:
+def _leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    frame = extract_tb(error.__traceback__)[-1]
+    return error
+
+
+def _where(error: BaseException) -> str:
+    frame = extract_tb(error.__traceback__)[-2 if isinstance(error, _Spins) else -1]
     return f"{type(error).__name__}: {error}, in {frame.name}(), line {frame.lineno} of {frame.filename}"
 
 

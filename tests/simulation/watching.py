@@ -58,7 +58,9 @@ class Watch:
     def accepted(self, submission: Submission, now: float) -> None:
         """Note that a record was accepted in this moment."""
         lane = submission.lane
-        if submission.alone and not submission.fellows and not self.plan.conduct.stated:
+        # Callers of submit_all() hear of their first record when they hear of their last.
+        single = not submission.fellows and submission.verb != "submit_all"
+        if single and submission.alone and not self.plan.conduct.stated:
             self._counted.add(submission)
             self._ready[lane] += 1
             if self._ready[lane] == self.plan.auto_batch.max_records and self._is_free(lane):
@@ -106,6 +108,7 @@ class Watch:
         if call.asks:
             for submission in call.carried:
                 submission.asked += 1
+                submission.out += 1
         else:
             self._check_size(call)
             self._check_full(call, now)
