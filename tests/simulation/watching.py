@@ -103,7 +103,6 @@ class Watch:
                 self._check_prompt(submission, now)
                 submission.first_sent_at = now
             submission.carried += 1
-        for submission in call.carried:
             submission.out += 1
         if call.asks:
             for submission in call.carried:
