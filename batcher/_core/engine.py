@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from enum import IntEnum
 from math import inf
 from typing import Any
 
@@ -23,6 +22,7 @@ from batcher._core.retries import asks
 from batcher._core.returning import Returning
 from batcher._core.settling import Settling
 from batcher._core.states import State
+from batcher._core.verbs import Plan, Verb
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown
@@ -35,32 +35,7 @@ PROBE = 1  # records of a batch that finds out whether a breaker may be closed
 _AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
 
 
-class Verb(IntEnum):
-    """What the shell must do after a submit."""
-
-    NOTHING = 0
-    """The record waits for company, and somebody will look in time."""
-    CLOCK = 1
-    """Look at ``next_at`` again: it may be earlier than before."""
-    DISPATCH = 2
-    """Poll at once."""
-    WAIT = 3
-    """Not accepted yet: a plan will name the unit among the admitted. Poll at once, too."""
-
-
 NOTHING = Verb.NOTHING
-
-
-class Plan:
-    """What to do now. All of it has already happened as far as the engine is concerned."""
-
-    __slots__ = ("admitted", "ask_again_at", "batches", "settled")
-
-    def __init__(self, batches: list[Batch], settled: list[Entry], admitted: list[Unit], ask_again_at: float) -> None:
-        self.batches = batches
-        self.settled = settled
-        self.admitted = admitted
-        self.ask_again_at = ask_again_at
 
 
 class Engine:

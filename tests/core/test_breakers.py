@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from batcher._core.breakers import Breaker, Breakers, Change, Sign
-from batcher._core.engine import Engine, Verb
+from batcher._core.engine import Engine
 from batcher._core.entries import Entry
 from batcher._core.states import State
+from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
 from batcher.policies import BreakerPolicy, LaneRules, RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
