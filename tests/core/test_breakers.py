@@ -213,7 +213,7 @@ def test_the_destination_is_tried_one_call_at_a_time_and_lanes_that_failed_begin
 
 
 def test_a_false_alarm_costs_the_healthy_one_call():
-    """P10: in a quiet hour two broken lanes look like a broken destination. The first call of another shows the truth."""
+    """P10: in a quiet hour two broken lanes look like a broken destination. One call of another tells."""
     engine = make(BreakerPolicy(failures=2, patience=0), max_records=1, max_in_flight=8, max_lane_in_flight=8)
     for key in ("contacts", "deals"):
         send_one(engine, DOWN, 0.0, key)
