@@ -231,7 +231,9 @@ async def test_b07_a_callback_that_raises_kills_nobody():
 
 
 @guards("batcher._core.verdicts", "listed", "if len(verdicts) != count:", broken="if False:")
-@pytest.mark.parametrize("change", [lambda rows: rows[1:], lambda rows: [*rows, 0], lambda rows: []])
+@pytest.mark.parametrize(
+    "change", [lambda rows: rows[1:], lambda rows: [*rows, 0], lambda rows: []], ids=["too few", "too many", "none"]
+)
 async def test_b08_no_result_is_given_to_the_wrong_caller(change):
     """With one answer too few or too many nobody knows whose is whose: unknown for all, and the figures are told.
 
