@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import inf
 from typing import Any
 
-from batcher._core.attempts import attempt_of
 from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Extras, Group, Unit
 from batcher._core.house import House, unit_of
@@ -86,14 +85,17 @@ class Engine:
         entry.state = BUFFERED
         admission.pending += 1
         lane.pending += 1
-        if size := extras.size:
+        full = False
+        if extras is not NO_EXTRAS:
+            size = extras.size
             admission.pending_bytes += size
             lane.pending_bytes += size
             lane.size += size
+            full = lane.size >= lane.max_bytes
         queue = lane.queue
         queue.append(entry)
         count = len(queue)
-        if (count >= lane.max_records and count - lane.dead >= lane.max_records) or lane.size >= lane.max_bytes:
+        if full or (count >= lane.max_records and count - lane.dead >= lane.max_records):
             if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
                 return NOTHING  # the end of a call will send it, or the end of a window
             self._collect(now)  # what is due already is served before new input
@@ -275,12 +277,8 @@ class Engine:
 
     def _cut(self, lane: Lane, now: float) -> Batch:
         house = self.house
-        batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane, now) else inf)
-        batch.dispatched_at = now
-        batch.attempt = attempt = attempt_of(batch, self._next_number(), now)
-        for entry in batch.entries:
-            entry.attempt = attempt
-        lane.due_since = lane.held_since = inf
+        most = PROBE if house.breakers.begin(lane, now) else inf
+        batch = lane.cut(now, house.closing, most, self._next_number())
         note(lane, len(batch.entries), now)
         house.ring.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN:

@@ -104,8 +104,8 @@ async def test_b02_a_batch_that_is_due_no_longer_waits_on():
 @guards(
     "batcher._core.engine",
     "Engine.submit",
-    "if count >= lane.max_records and",
-    broken="if count > lane.max_records and",
+    "count >= lane.max_records and",
+    broken="count > lane.max_records and",
 )
 @guards(
     "batcher._core.lanes",
