@@ -46,6 +46,10 @@ class Statistics:
     """Submits that wait for a place; a group counts once. Not accepted yet."""
     in_flight: int
     """Calls out at this moment."""
+    in_flight_limit: int
+    """Calls that all lanes together may have out: ``Limits.max_in_flight``, or less while the destination struggles."""
+    open_breakers: int
+    """Circuit breakers, of lanes and of the destination, that are open or try a record."""
     calls: int
     """Calls made so far, retries and the search for culprits included."""
     lanes: int
@@ -309,6 +313,8 @@ class Shell:
             pending_bytes=house.admission.pending_bytes,
             waiting=len(house.admission),
             in_flight=len(house.in_flight),
+            in_flight_limit=int(house.allowance.limit),
+            open_breakers=house.breakers.open,
             calls=self._crew.calls_made if self._crew is not None else 0,
             lanes=len(house.lanes),
             outcomes=dict(house.outcomes),

@@ -113,6 +113,8 @@ def test_a_total_never_falls(telemetry):
                 pending_bytes=0,
                 waiting=0,
                 in_flight=0,
+                in_flight_limit=32,
+                open_breakers=0,
                 calls=0,
                 lanes=0,
                 outcomes={},

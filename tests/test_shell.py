@@ -196,6 +196,8 @@ async def test_statistics_are_a_frozen_snapshot():
                 pending_bytes=6,
                 waiting=1,
                 in_flight=2,
+                in_flight_limit=32,
+                open_breakers=0,
                 calls=3,
                 lanes=1,
                 outcomes={"written": 1},

@@ -99,6 +99,7 @@ class Breakers:
         self._of_lanes: OrderedDict[Hashable, Breaker] = OrderedDict()  # those whose last call failed
         self._of_all: Breaker | None = None if policy is None else Breaker(policy)
         self._failed: set[Hashable] = set()  # lanes, since any call did well; two are enough to know
+        self.open = 0  # of all, those that are not closed
         self.changes: list[Change] = []  # outbox
 
     @property
@@ -148,7 +149,9 @@ class Breakers:
         if lane.breaker is None:
             lane.breaker = self._of_lanes[lane.key] = Breaker(self._policy)
             if len(self._of_lanes) > _MOST_LANES:
-                self._of_lanes.popitem(last=False)
+                _, forgiven = self._of_lanes.popitem(last=False)
+                self.open -= forgiven.state != "closed"
+                forgiven.state, forgiven.open_until = "closed", -inf
         if len(self._failed) < 2:
             self._failed.add(lane.key)
         # One lane that fails is one lane; the destination is more than that.
@@ -179,5 +182,6 @@ class Breakers:
                 lane.probed_from, lane.probed_until = now, inf
             else:
                 lane.probed_until = now
+            self.open += (breaker.state == "closed") - (state == "closed")
             breaker.state = state
             self.changes.append(Change(lane.key, breaker is self._of_all, state))

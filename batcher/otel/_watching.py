@@ -27,6 +27,8 @@ _HELD: Final[tuple[tuple[str, str, str, Callable[[Statistics], int]], ...]] = (
     ("batcher.pending.size", "By", "Their encoded size, where sizes are known.", lambda held: held.pending_bytes),
     ("batcher.waiting", "{submit}", "Submits that wait for a place.", lambda held: held.waiting),
     ("batcher.in_flight", "{call}", "Calls out.", lambda held: held.in_flight),
+    ("batcher.in_flight.limit", "{call}", "Calls that may be out.", lambda held: held.in_flight_limit),
+    ("batcher.breakers.open", "{breaker}", "Circuit breakers that are not closed.", lambda held: held.open_breakers),
     ("batcher.lanes", "{lane}", "Lanes that hold a record, a call or a pause.", lambda held: held.lanes),
 )
 

@@ -67,6 +67,7 @@ def test_after_failures_in_a_row_callers_are_told_at_once_that_nothing_was_appli
         "the circuit breaker of its lane is open: 2 calls in a row have failed, the last: HTTP 401"
     )
     assert changes(engine) == [("contacts", False, "open")]
+    assert engine.house.breakers.open == 1
 
 
 def test_half_open_sends_one_record_and_the_others_wait_for_what_comes_of_it():
@@ -81,6 +82,7 @@ def test_half_open_sends_one_record_and_the_others_wait_for_what_comes_of_it():
     assert rest.records == list(range(1, 10))
     assert entries[0].fate() is not None
     assert [state for *_, state in changes(engine)] == ["open", "half_open", "closed"]
+    assert engine.house.breakers.open == 0
 
 
 def test_a_probe_that_fails_opens_it_for_twice_as_long_and_tells_those_who_waited():
@@ -276,6 +278,7 @@ def test_lanes_that_failed_are_forgotten_beyond_a_bound(monkeypatch):
         send_one(engine, REVOKED, 0.0, key)
     assert [is_told_at_once(engine, 0.0, key) for key in ("b", "c")] == [True, True]
     assert engine.house.breakers.refuses(make_lane(), 0.0) is None
+    assert engine.house.breakers.open == 2 + 1, "two lanes, and the destination"
     assert not is_told_at_once(engine, 0.0, "a")
 
 
