@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar, cast
 
-from batcher._core.engine import Verb
 from batcher._core.entries import NO_EXTRAS, Entry
+from batcher._core.verbs import Verb
 from batcher._crew import Crew, working_for
 from batcher._hooks import linking
 from batcher._receipts import Receipt, result_of

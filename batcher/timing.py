@@ -12,7 +12,7 @@ class Timing:
     """What happened to one record since it was accepted. All times are in seconds; they add up to ``total``."""
 
     batches: tuple[int, ...] = ()
-    """Numbers of the batches that carried it, in order, as in :attr:`Event.batch`; questions about it included."""
+    """Numbers of the batches that it left in, in order, as in :attr:`Event.batch`; questions about it included."""
     reason: FlushReason | None = None
     """Why the last of them left."""
     identity: float = 0.0

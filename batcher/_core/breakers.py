@@ -101,10 +101,15 @@ class Breakers:
         self._failed: set[Hashable] = set()  # lanes, since any call did well; two are enough to know
         self.changes: list[Change] = []  # outbox
 
+    @property
+    def closed(self) -> bool:
+        """Whether that of the destination is."""
+        return self._of_all is None or self._of_all.state == "closed"
+
     def attach(self, lane: Lane) -> None:
         """Give a new lane the breaker that it had before."""
         lane.breaker = self._of_lanes.get(lane.key)
-        if lane.breaker is not None and lane.breaker.state != "closed":
+        if lane.breaker is not None and not (self.closed and lane.breaker.state == "closed"):
             lane.allowance.begin_anew()
 
     def refuses(self, lane: Lane, now: float) -> str | None:

@@ -83,17 +83,18 @@ class Allowance:
             return
         self._slow = self._slow + 1 if slow else 0
         if congested:
-            self._change(max(1, self.limit // 2))
+            self.change(max(1, self.limit // 2))
         elif self._slow >= 2:
-            self._change(max(1, min(self.limit - 1, self.limit * 9 // 10)))
+            self.change(max(1, min(self.limit - 1, self.limit * 9 // 10)))
         elif self._reached and not slow and self.limit < self.ceiling:
-            self._change(self.limit + 1)
+            self.change(self.limit + 1)
 
     def begin_anew(self) -> None:
         """Allow one call, and grow from there."""
-        self._change(1)
+        self.change(1)
 
-    def _change(self, limit: float) -> None:
+    def change(self, limit: float) -> None:
+        """Allow so many from now on."""
         self.limit = limit
         self.changes += 1
         self._reached = False
@@ -105,10 +106,11 @@ class SharedAllowance:
     only when most of the lanes heard in a round trip, and at least two of them, were congested.
     """
 
-    __slots__ = ("_allowance", "_answers", "_heard")
+    __slots__ = ("_allowance", "_answers", "_before", "_heard")
 
     def __init__(self, ceiling: float) -> None:
         self._allowance = Allowance(ceiling)
+        self._before: float | None = None  # the limit, while one call at a time is allowed
         self._heard: dict[Hashable, bool] = {}  # lane -> whether its last call was congested, in this round trip
         self._answers = 0
 
@@ -135,8 +137,19 @@ class SharedAllowance:
         self._heard.clear()
         self._answers = 0
 
-    def begin_anew(self) -> None:
-        """Allow one call, and grow from there."""
-        self._allowance.begin_anew()
+    def probe(self) -> None:
+        """Allow one call at a time, until :meth:`resume`."""
+        if self._before is None:
+            self._before = self._allowance.limit
+        self._set(1)
+
+    def resume(self) -> None:
+        """Allow as many as before :meth:`probe`, if that was called. Lanes that were in trouble begin with one each."""
+        if self._before is not None:
+            self._set(self._before)
+            self._before = None
+
+    def _set(self, limit: float) -> None:
+        self._allowance.change(limit)
         self._heard.clear()
         self._answers = 0

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from enum import IntEnum
 from math import inf
 from typing import Any
 
-from batcher._core.attempts import attempt_of
 from batcher._core.breakers import GOOD, Sign
 from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Extras, Group, Unit
 from batcher._core.house import House, unit_of
@@ -23,6 +21,7 @@ from batcher._core.retries import asks
 from batcher._core.returning import Returning
 from batcher._core.settling import Settling
 from batcher._core.states import State
+from batcher._core.verbs import Plan, Verb
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown
@@ -35,32 +34,7 @@ PROBE = 1  # records of a batch that finds out whether a breaker may be closed
 _AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
 
 
-class Verb(IntEnum):
-    """What the shell must do after a submit."""
-
-    NOTHING = 0
-    """The record waits for company, and somebody will look in time."""
-    CLOCK = 1
-    """Look at ``next_at`` again: it may be earlier than before."""
-    DISPATCH = 2
-    """Poll at once."""
-    WAIT = 3
-    """Not accepted yet: a plan will name the unit among the admitted. Poll at once, too."""
-
-
 NOTHING = Verb.NOTHING
-
-
-class Plan:
-    """What to do now. All of it has already happened as far as the engine is concerned."""
-
-    __slots__ = ("admitted", "ask_again_at", "batches", "settled")
-
-    def __init__(self, batches: list[Batch], settled: list[Entry], admitted: list[Unit], ask_again_at: float) -> None:
-        self.batches = batches
-        self.settled = settled
-        self.admitted = admitted
-        self.ask_again_at = ask_again_at
 
 
 class Engine:
@@ -111,14 +85,17 @@ class Engine:
         entry.state = BUFFERED
         admission.pending += 1
         lane.pending += 1
-        if size := extras.size:
+        full = False
+        if extras is not NO_EXTRAS:
+            size = extras.size
             admission.pending_bytes += size
             lane.pending_bytes += size
             lane.size += size
+            full = lane.size >= lane.max_bytes
         queue = lane.queue
         queue.append(entry)
         count = len(queue)
-        if (count >= lane.max_records and count - lane.dead >= lane.max_records) or lane.size >= lane.max_bytes:
+        if full or (count >= lane.max_records and count - lane.dead >= lane.max_records):
             if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
                 return NOTHING  # the end of a call will send it, or the end of a window
             self._collect(now)  # what is due already is served before new input
@@ -300,12 +277,8 @@ class Engine:
 
     def _cut(self, lane: Lane, now: float) -> Batch:
         house = self.house
-        batch = lane.cut(now, house.closing, PROBE if house.breakers.begin(lane, now) else inf)
-        batch.dispatched_at = now
-        batch.attempt = attempt = attempt_of(batch, self._next_number(), now)
-        for entry in batch.entries:
-            entry.attempt = attempt
-        lane.due_since = lane.held_since = inf
+        most = PROBE if house.breakers.begin(lane, now) else inf
+        batch = lane.cut(now, house.closing, most, self._next_number())
         note(lane, len(batch.entries), now)
         house.ring.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN:
@@ -388,7 +361,9 @@ class Engine:
         if refused is not None:
             self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
             if refused.everybody:
-                house.allowance.begin_anew()
+                house.allowance.probe()
+        elif house.breakers.closed:
+            house.allowance.resume()
 
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
         """Settle the records of a call that takes too long, and return whether that is allowed.

@@ -15,11 +15,12 @@ import attrs
 
 from batcher._core.attempts import timing_of
 from batcher._core.budgets import WINDOW
-from batcher._core.engine import Engine, Plan, Verb
+from batcher._core.engine import Engine
 from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
 from batcher._core.house import unit_of
 from batcher._core.lanes import Lane
 from batcher._core.states import State
+from batcher._core.verbs import Plan, Verb
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Outcome, Refused, Retry, RolledBack, Unknown
 from batcher.policies import Limits, Quota, RetryPolicy

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from batcher._core.breakers import Breaker, Breakers, Change, Sign
-from batcher._core.engine import Engine, Verb
+from batcher._core.engine import Engine
 from batcher._core.entries import Entry
 from batcher._core.states import State
+from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
 from batcher.policies import BreakerPolicy, LaneRules, RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
@@ -195,19 +196,31 @@ def test_one_success_anywhere_closes_that_of_the_destination():
     assert not is_told_at_once(engine, 1.0, key="deals")
 
 
-def test_the_destination_recovers_from_one_call_at_a_time():
-    """All lanes at once would be the next outage."""
+def test_the_destination_is_tried_one_call_at_a_time_and_lanes_that_failed_begin_with_one_each():
+    """All calls at once would be the next outage."""
     engine = make(BreakerPolicy(failures=2, patience=0), max_records=1, max_in_flight=8)
-    send_one(engine, DOWN, 0.0)
-    send_one(engine, DOWN, 0.0, key="deals")
-    submit(engine, *numbered(20), key="notes", now=10.0)
+    for key in ("contacts", "deals"):
+        send_one(engine, DOWN, 0.0, key)
+    for key in ("contacts", "deals"):
+        submit(engine, *numbered(20), key=key, now=10.0)
     out = []
     for now in range(10, 14):
         batches = dispatched(engine, float(now))
         out.append(len(batches))
         for batch in batches:
             answer(engine, batch, ["ok"], now=float(now))
-    assert out == [1, 2, 3, 4]
+    assert out == [1, 3, 5, 7]
+
+
+def test_a_false_alarm_costs_the_healthy_one_call():
+    """P10: in a quiet hour two broken lanes look like a broken destination. One call of another tells."""
+    engine = make(BreakerPolicy(failures=2, patience=0), max_records=1, max_in_flight=8, max_lane_in_flight=8)
+    for key in ("contacts", "deals"):
+        send_one(engine, DOWN, 0.0, key)
+    submit(engine, *numbered(20), key="notes", now=1.0)
+    (probe,) = dispatched(engine, 1.0)
+    answer(engine, probe, ["ok"], now=2.0)
+    assert len(dispatched(engine, 2.0)) == 8
 
 
 def test_a_group_is_turned_away_whole():

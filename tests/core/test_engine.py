@@ -7,8 +7,8 @@ from math import inf
 
 import pytest
 
-from batcher._core.engine import Verb
 from batcher._core.states import State
+from batcher._core.verbs import Verb
 from batcher.errors import InvalidRecord
 from batcher.events import FlushReason
 from batcher.outcomes import Retry

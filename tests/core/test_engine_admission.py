@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from batcher._core.engine import Engine, Verb
+from batcher._core.engine import Engine
 from batcher._core.lanes import Lane
 from batcher._core.states import State
+from batcher._core.verbs import Verb
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Retry
 from tests.core.building import answer, dispatched, make_engine, numbered, record, send, submit

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from batcher._core.engine import Verb
 from batcher._core.entries import Entry
 from batcher._core.states import State
+from batcher._core.verbs import Verb
 from batcher.errors import InvalidGroup
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Retry, Unknown

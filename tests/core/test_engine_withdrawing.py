@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 
-from batcher._core.engine import Verb
 from batcher._core.states import State
+from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Retry, Unknown
 from batcher.policies import RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, numbered, record, send, submit

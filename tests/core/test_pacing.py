@@ -11,8 +11,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from batcher._core.engine import Engine, Verb
+from batcher._core.engine import Engine
 from batcher._core.pacing import Meter
+from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Retry
 from batcher.policies import Quota
 from tests.core.building import answer, dispatched, make_engine, numbered, record, send, submit

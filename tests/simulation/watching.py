@@ -60,7 +60,8 @@ class Watch:
         lane = submission.lane
         # Callers of submit_all() hear of their first record when they hear of their last.
         single = not submission.fellows and submission.verb != "submit_all"
-        if single and submission.alone and not self.plan.conduct.stated:
+        # Who has waited for a place hears of it after the turn that may have sent his record already.
+        if single and submission.alone and not self.plan.conduct.stated and self.plan.roomy:
             self._counted.add(submission)
             self._ready[lane] += 1
             if self._ready[lane] == self.plan.auto_batch.max_records and self._is_free(lane):
