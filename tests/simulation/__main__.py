@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import Pool
 
 from tests.simulation.comparing import compare
 from tests.simulation.running import play
@@ -69,13 +70,8 @@ def _parts(seeds: range, backend: str | None, jobs: int) -> Iterator[Tally]:
     if jobs == 1:
         yield from (play_all(chunk, backend) for chunk in chunks)
         return
-    with ProcessPoolExecutor(jobs, initializer=_ignore_interrupts) as pool:
-        parts = [pool.submit(play_all, chunk, backend) for chunk in chunks]
-        try:
-            yield from (part.result() for part in as_completed(parts))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with Pool(jobs, initializer=_ignore_interrupts) as pool:  # leaving it ends the processes
+        yield from pool.imap_unordered(partial(play_all, backend=backend), chunks)
 
 
 def _ignore_interrupts() -> None:

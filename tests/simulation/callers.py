@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -42,6 +43,7 @@ class Callers:
         self._timeline: list[tuple[float, int, Action]] = []
         self._scopes: dict[anyio.CancelScope, None] = {}  # of those who may be cancelled
         self._unsettled: dict[Any, int] = {}  # by identity
+        self._places: Counter[Any] = Counter()  # by lane, and by tenant where tenants share
         self._orders = 0
 
     async def come(self, arrivals: list[tuple[float, list[Submission]]], workload: Workload) -> None:
@@ -150,9 +152,24 @@ class Callers:
     def _hold(self, submission: Submission, receipt: Receipt[Any]) -> None:
         if submission.accepted_at is None:
             self._accept(submission)
-        receipt.add_done_callback(lambda receipt: self._tell(submission, receipt.outcome, receipt.timing))
+        self._count(submission, 1)
+        receipt.add_done_callback(partial(self._hear, submission))
         if submission.gives_up_after is not None:
             self._later(submission.gives_up_after, lambda: self._withdraw(submission, receipt))
+
+    def _hear(self, submission: Submission, receipt: Receipt[Any]) -> None:
+        self._count(submission, -1)
+        self._tell(submission, receipt.outcome, receipt.timing)
+
+    def _count(self, submission: Submission, change: int) -> None:
+        """Count the places that are held by those whose acceptance is known; there may be more."""
+        limits = self.plan.limits
+        for holder in (submission.lane, submission.tenant) if limits.fairness is not None else (submission.lane,):
+            self._places[holder] += change
+            held, most = self._places[holder], limits.lane_records
+            self.journal.check("P9 places", held <= most, f"{holder} holds {held} places, {most} allowed")
+            if change > 0 and held * 2 > most:
+                self.journal.met(f"P9: a {'tenant' if isinstance(holder, int) else 'lane'} held most of its places")
 
     def _withdraw(self, submission: Submission, receipt: Receipt[Any]) -> None:
         if receipt.withdraw():

@@ -184,8 +184,9 @@ def _policies(draft: Draft) -> None:
         "on_unknown": rng.choice(["raise", "verify", "retry"]),
         "isolation_calls": rng.choice([4, 20, 50, 200]),
     }
-    if rng.random() < 0.3:
-        draft.retry["breaker"] = rng.choice([None, BreakerPolicy(failures=3, patience=1.0, cooldown=2.0)])
+    if rng.random() < 0.5:
+        quick = BreakerPolicy(failures=3, patience=0.5, cooldown=1.0)
+        draft.retry["breaker"] = rng.choice([None, quick, quick])
     if rng.random() < 0.15:
         draft.retry["budget"], draft.retry["budget_floor"] = 0.05, 0.2
     draft.limits = {
@@ -201,6 +202,8 @@ def _policies(draft: Draft) -> None:
         draft.limits["max_pending_bytes"] = rng.randint(10_000, 100_000)
     if rng.random() < 0.25:
         draft.limits["fairness"] = Fairness(by=tenant_of, weights={"t0": 0.5, "t1": 3})
+        if rng.random() < 0.5:
+            draft.limits["max_pending_records"], draft.limits["max_lane_records"] = 400, 40
     draft.conduct.unique = draft.retry["on_unknown"] == "verify" and rng.random() < 0.8
     draft.conduct.latency = rng.choice([0.01, 0.05, 0.1, 0.4])
     draft.conduct.plain = rng.random() < 0.3

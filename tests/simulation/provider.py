@@ -133,7 +133,7 @@ class Provider:
         try:
             await self._take_time(call)
             answer = self._answer(call)
-            call.plain = isinstance(answer, list) and not any(isinstance(verdict, Retry) for verdict in answer)
+            call.plain = isinstance(answer, list) and not any(isinstance(each, (Retry, NotWritten)) for each in answer)
             return answer
         except anyio.get_cancelled_exc_class():
             self._cut_off(call)

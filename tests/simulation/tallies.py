@@ -44,6 +44,8 @@ PREMISES = (
     "P8: a call carried what its caller gave up",
     "P8: an outcome that nobody waited for was observed",
     "P9: a submit waited for a place",
+    "P9: a lane held most of its places",
+    "P9: a tenant held most of its places",
     "P10: others were sick, and places free",
     "P11: the writer was left in mid-storm (leaves)",
     "P11: the writer was left in mid-storm (raises)",
