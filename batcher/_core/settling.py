@@ -83,11 +83,18 @@ class Settling:
     def _ask_about_doubts(
         self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float
     ) -> tuple[list[Entry], list[Any]]:
-        """Send a question about those in doubt, and return the others. A group is in doubt as a whole."""
+        """Send a question about those in doubt, and return the others.
+
+        A group is in doubt as a whole; but not one that was written in part, for that is known and is told.
+        """
         doubts: dict[Unit, Retry] = {}
+        written: set[Unit] = set()
         for entry, fate in zip(entries, fates, strict=True):
             if is_doubtful(fate, maybe=entry.extras.maybe):
                 doubts[unit_of(entry)] = Retry(doubted(fate).cause, applied="maybe")
+            elif not isinstance(fate, Outcome) or fate.ok:
+                written.add(unit_of(entry))
+        doubts = {unit: doubt for unit, doubt in doubts.items() if unit not in written}
         clear: list[tuple[Entry, Any]] = []
         for entry, fate in zip(entries, fates, strict=True):
             if unit_of(entry) not in doubts:

@@ -180,6 +180,21 @@ def test_a_group_of_which_a_part_is_there_is_told_what_happened():
     assert [member.fate() for member in members] == [Written("1"), ABSENT]
 
 
+@pytest.mark.parametrize("known", [Written("1"), "a plain value"])
+def test_a_group_that_is_known_to_be_written_in_part_is_told_so(known):
+    """A question that is never answered must not cost a caller the outcome that was known before."""
+    rules = LaneRules(verifiable=True)
+    engine = make_engine(retry=RetryPolicy(on_unknown="verify"), rules_of=lambda key: rules)
+    members = numbered(2)
+    engine.submit_group(members, "contacts", 0.0)
+    (batch,) = dispatched(engine)
+    answer(engine, batch, [known, Unknown("x")])
+
+    assert not dispatched(engine, 60.0)
+    assert members[0].verdict is known
+    assert members[1].fate() == Unknown("x")
+
+
 def test_a_group_refused_after_a_doubt_keeps_its_refusal_if_nothing_of_it_is_there():
     engine, members, question = group_in_doubt()
     answer(engine, question, [ABSENT, ABSENT])
