@@ -98,7 +98,7 @@ class Breakers:
         self._patience = patience
         self._of_lanes: OrderedDict[Hashable, Breaker] = OrderedDict()  # those whose last call failed
         self._of_all: Breaker | None = None if policy is None else Breaker(policy)
-        self._failed: set[Hashable] = set()  # lanes, since any call did well; two are enough to know
+        self._failed: set[Hashable] = set()  # lanes, or tenants, since any call did well; two are enough to know
         self.open = 0  # of all, those that are not closed
         self.changes: list[Change] = []  # outbox
 
@@ -153,8 +153,8 @@ class Breakers:
                 self.open -= forgiven.state != "closed"
                 forgiven.state, forgiven.open_until = "closed", -inf
         if len(self._failed) < 2:
-            self._failed.add(lane.key)
-        # One lane that fails is one lane; the destination is more than that.
+            self._failed.add(lane.key if lane.tenant is None else lane.tenant.name)
+        # One lane that fails is one lane, or one tenant; the destination is more than that.
         patience = inf if len(self._failed) < 2 else self._patience
         of_lane = lane.breaker.note_failure(sign.failure, now, 0.0 if sign.for_good else self._patience)
         of_all = self._of_all.note_failure(sign.failure, now, patience)

@@ -12,7 +12,7 @@ from batcher._core.entries import Entry
 from batcher._core.states import State
 from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
-from batcher.policies import BreakerPolicy, LaneRules, RetryPolicy
+from batcher.policies import BreakerPolicy, Fairness, LaneRules, RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
 
 REVOKED = [NotWritten("HTTP 401")]
@@ -186,6 +186,16 @@ def test_when_nothing_goes_through_in_several_lanes_it_is_the_destination():
     told = [entry.fate() for entry in waiting if entry not in probe.entries]
     assert {fate.kind for fate in told if fate} == {"not_written"}
     assert all(fate and "the destination" in str(fate) for fate in told)
+
+
+def test_one_tenant_with_many_lanes_is_no_broken_destination():
+    """P10: where lanes are shared out among tenants, it is tenants that count."""
+    engine = make(BreakerPolicy(failures=2, patience=0), fairness=Fairness(by=lambda key: key[0]))
+    for key in ("a1", "a2", "a3"):
+        send_one(engine, DOWN, 0.0, key)
+    assert not any(of_all for _, of_all, _ in changes(engine))
+    send_one(engine, DOWN, 0.0, "b1")
+    assert ("b1", True, "open") in changes(engine)
 
 
 def test_one_success_anywhere_closes_that_of_the_destination():
