@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 
 from batcher._core.entries import Unit
 from batcher._core.lanes import Lane
+from batcher._core.tenants import Tenant
 from batcher.policies import Limits
 
 
@@ -83,15 +84,41 @@ class Admission:
     def release(self, lane: Lane, count: int, size: int) -> None:
         """Count records that have just been settled."""
         self.hold(lane, -count, -size)
-        for each in (lane,) if lane.tenant is None else lane.tenant.waiting:
-            self._show(each)
+        self._show(lane)
 
     def _show(self, lane: Lane) -> None:
-        """Have the first waiter of *lane* looked at, if there is one."""
-        queue = self.queues.get(lane)
+        """Have the first waiter of *lane* looked at, if there is one; or the first of its tenant."""
+        queue, tenant = self.queues.get(lane), lane.tenant
+        if tenant is None:
+            if queue:
+                heappush(self._heads, (0.0, next(iter(queue.values())), lane))
+            return
         if queue:
-            share = 0.0 if lane.tenant is None else lane.tenant.share
-            heappush(self._heads, (share, next(iter(queue.values())), lane))
+            arrival = next(iter(queue.values()))
+            if tenant.shown.get(lane) != arrival:
+                tenant.shown[lane] = arrival
+                heappush(tenant.waiting, (arrival, lane))
+        self._show_first_of(tenant)
+
+    def _show_first_of(self, tenant: Tenant) -> None:
+        """Have the first waiter of *tenant* looked at whose lane has room."""
+        too_many: list[tuple[int, Lane]] = []  # for the tenant: groups
+        while tenant.waiting and tenant.pending < self._limits.lane_records:
+            arrival, lane = tenant.waiting[0]
+            queue = self.queues.get(lane)
+            unit = next(iter(queue)) if queue else None
+            if unit is not None and queue is not None and queue[unit] == arrival:
+                if self.lane_has_room(lane, len(unit.members), unit.size):
+                    heappush(self._heads, (tenant.share, arrival, lane))
+                    break
+                if tenant.pending + len(unit.members) > self._limits.lane_records:
+                    too_many.append(heappop(tenant.waiting))
+                    continue
+            heappop(tenant.waiting)  # gone, or its lane is full: release() brings it back
+            if tenant.shown.get(lane) == arrival:
+                del tenant.shown[lane]
+        for each in too_many:
+            heappush(tenant.waiting, each)
 
     def enqueue(self, unit: Unit) -> None:
         """Make *unit* wait for its lane."""
@@ -101,8 +128,6 @@ class Admission:
         queue[unit] = self._sequence
         self.free_until = 0
         if len(queue) == 1:
-            if unit.lane.tenant is not None:
-                unit.lane.tenant.waiting[unit.lane] = None
             self._show(unit.lane)
 
     def remove(self, unit: Unit) -> None:
@@ -113,11 +138,9 @@ class Admission:
         self._waiting -= 1
         if not queue:
             del self.queues[unit.lane]
-            if unit.lane.tenant is not None:
-                del unit.lane.tenant.waiting[unit.lane]
             if not self.queues:
                 self.free_until = self._limits.max_pending_records
-        elif was_head:
+        if was_head:
             self._show(unit.lane)
 
     def next_admitted(self) -> Unit | None:
@@ -150,6 +173,6 @@ class Admission:
                 if queue[unit] == arrival and self.lane_has_room(lane, len(unit.members), unit.size):
                     return unit
             heappop(self._heads)  # gone, no longer first, or its lane is full: release() brings it back
-            if grown and queue and next(iter(queue.values())) == arrival:
-                self._show(lane)  # its tenant has got more since
+            if lane.tenant is not None:
+                self._show_first_of(lane.tenant)  # which may have got more since
         return None

@@ -47,25 +47,25 @@ class Breaker:
         self.open_until = -inf
         self._since = inf  # when the first of the failures was seen
         self._cooldown = policy.cooldown
-        self._last: Cause = ""
+        self._last = ""
 
     def note_failure(self, cause: Cause, now: float, patience: float) -> bool:
         """Count a call that failed; return whether the breaker opens, or opens again."""
         self.failures += 1
         self._since = min(self._since, now)
-        self._last = cause
+        self._last = describe_cause(cause)  # an exception would keep its traceback, and the records of its call
         if self.state == "closed":
             if self.failures < self._policy.failures or now - self._since < patience:
                 return False
-        elif now >= self.open_until:
+        elif self.state == "half_open":
             self._cooldown = min(2 * self._cooldown, self._policy.cooldown_cap)
         self.open_until = now + self._cooldown
         return True
 
     def why(self, whose: str) -> str:
         """Return what callers are told."""
-        last = describe_cause(self._last)
-        return f"the circuit breaker of {whose} is open: {self.failures} calls in a row have failed, the last: {last}"
+        row = f"{self.failures} calls in a row have failed, the last: {self._last}"
+        return f"the circuit breaker of {whose} is open: {row}"
 
 
 class Change(NamedTuple):
@@ -146,7 +146,7 @@ class Breakers:
         if sign.failure is None:
             self._close(lane, now)
             return None
-        if lane.breaker is None:
+        if lane.breaker is None or self._of_lanes.get(lane.key) is not lane.breaker:  # which may have been forgiven
             lane.breaker = self._of_lanes[lane.key] = Breaker(self._policy)
             if len(self._of_lanes) > _MOST_LANES:
                 _, forgiven = self._of_lanes.popitem(last=False)

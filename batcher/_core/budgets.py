@@ -47,11 +47,14 @@ class RetryBudget:
     :param floor: retries a second on top
     """
 
-    __slots__ = ("_calls", "_floor", "_retries", "_share")
+    __slots__ = ("_calls", "_floor", "_last", "_retries", "_share", "_spacing")
 
     def __init__(self, share: float, floor: float) -> None:
         self._share = share
         self._floor = floor * WINDOW
+        # Less than one in a window: one in a while. Endless where there are more, or none.
+        self._spacing = 1 / floor if 0 < self._floor < 1 else inf
+        self._last = -inf  # retry
         self._calls = Recent()
         self._retries = Recent()
 
@@ -69,11 +72,12 @@ class RetryBudget:
 
     def spend(self, now: float) -> bool:
         """Take one retry, or none and return False."""
-        if self.left(now) < 1:
+        if self.left(now) < 1 and (self._spacing == inf or now - self._last < self._spacing):
             return False
         self._retries.note(now)
+        self._last = now
         return True
 
     def next_at(self, now: float) -> float:
         """Return when to ask again, after :meth:`spend` has refused."""
-        return min(self._retries.fewer_at(), now + WINDOW)
+        return min(max(self._retries.fewer_at(), now), now + WINDOW)

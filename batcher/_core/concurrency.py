@@ -34,7 +34,8 @@ class ServiceTime:
 
     def expected(self, records: int) -> float:
         """Return the seconds that a call with so many records usually takes; 0 if none has ended yet."""
-        slope = max(0.0, self._product / self._spread) if self._spread > 0 else 0.0
+        # With a spread of less than a record, what looks like a slope is noise.
+        slope = max(0.0, self._product / self._spread) if self._spread >= 1 else 0.0
         return max(0.0, self._mean_seconds + slope * (records - self._mean_records))
 
     def note(self, records: int, seconds: float) -> bool:

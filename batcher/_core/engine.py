@@ -270,6 +270,7 @@ class Engine:
         held_until = self.house.pacing.hold(lane, now)
         if held_until is not None:
             self._leaving.tell_early(lane, held_until, "its quota is used up", now)
+            self._bring_in(now)  # who waited for a place, or for one of these
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
@@ -281,7 +282,7 @@ class Engine:
         batch = lane.cut(now, house.closing, most, self._next_number())
         note(lane, len(batch.entries), now)
         house.ring.note_sent(lane, len(batch.entries))
-        if batch.reason not in _AGAIN:
+        if batch.reason not in _AGAIN and not batch.entries[-1].extras.retries:  # what comes again stands in front
             house.budget.note_call(now)
         house.in_flight[batch] = None
         lane.in_flight += 1
@@ -356,6 +357,10 @@ class Engine:
         slow = sign is GOOD and not batch.asks and lane.service.note(len(batch.sent), now - batch.dispatched_at)
         lane.allowance.note_answer(of_lane, congested=sign.congested, slow=slow)
         house.allowance.note_answer(lane, of_all, congested=sign.congested)
+        if lane.small_until <= now:
+            lane.fill_up()
+        if batch.asks and sign.failure is None:
+            return  # an answer to a question says nothing of how writes fare
         refused = house.breakers.note(lane, sign, now)
         house.be_careful(lane)
         if refused is not None:

@@ -71,7 +71,7 @@ class Isolating:
 
     def _send_less(self, batch: Batch, now: float) -> None:
         lane = batch.lane
-        if batch.size:
+        if all(entry.size for entry in batch.entries):  # else half of the bytes may be in all of the records again
             lane.fill_to(lane.max_records, max(1, batch.size // 2))
         else:
             lane.fill_to(max(1, len(batch.entries) // 2), lane.max_bytes)

@@ -66,6 +66,7 @@ class Lane:
         "service",
         "shelved",
         "size",
+        "small_until",
         "tenant",
         "turn",
         "verifiable",
@@ -88,6 +89,7 @@ class Lane:
         self.hard_max_bytes = min(max_bytes, rules.max_bytes)
         self.max_records = self.hard_max_records  # what a batch is filled to: less, if a call was too large
         self.max_bytes = self.hard_max_bytes
+        self.small_until = inf
         self.max_delay = max_delay
         self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
         self.service = ServiceTime()
@@ -160,6 +162,11 @@ class Lane:
         """Have batches filled to this at most."""
         self.max_records = min(self.max_records, max_records)
         self.max_bytes = min(self.max_bytes, max_bytes)
+
+    def fill_up(self) -> None:
+        """Have batches filled to what one call may carry again."""
+        self.max_records, self.max_bytes = self.hard_max_records, self.hard_max_bytes
+        self.small_until = inf
 
     def append_bundle(self, bundle: Bundle, *, first: bool = False) -> None:
         """Buffer entries that travel in a call of their own; those of its sibling wait for what becomes of them."""

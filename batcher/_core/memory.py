@@ -23,7 +23,8 @@ class Memory:
 
     def learn(self, lane: Lane, now: float) -> None:
         """Remember what batches of *lane* are filled to."""
-        self._sizes[lane.key] = lane.max_records, lane.max_bytes, now + HOUR
+        lane.small_until = now + HOUR
+        self._sizes[lane.key] = lane.max_records, lane.max_bytes, lane.small_until
         _keep_in_bounds(self._sizes)
 
     def apply(self, lane: Lane, now: float) -> None:
@@ -34,6 +35,7 @@ class Memory:
                 del self._sizes[lane.key]
             else:
                 lane.fill_to(max_records, max_bytes)
+                lane.small_until = until
 
     def suspect(self, culprits: Iterable[Entry], now: float) -> None:
         """Remember who made a call fail, as far as they have a name."""

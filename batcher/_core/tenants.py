@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from batcher._core.lanes import Lane
@@ -19,7 +19,7 @@ from batcher.policies import Fairness
 class Tenant:
     """Some lanes with a weight."""
 
-    __slots__ = ("clock", "due", "lanes", "listed", "name", "pending", "waiting", "weight")
+    __slots__ = ("clock", "due", "lanes", "listed", "name", "pending", "shown", "waiting", "weight")
 
     def __init__(self, name: Hashable, weight: float, clock: float) -> None:
         self.name = name
@@ -29,7 +29,9 @@ class Tenant:
         self.pending = 0  # records
         self.listed = False  # in the heap of the ring
         self.due: OrderedDict[Lane, None] = OrderedDict()  # lanes that may have something to send, in turn
-        self.waiting: dict[Lane, None] = {}  # lanes that somebody waits for
+        # Lanes that somebody waits for: arrival of the first waiter, lane. Stale pairs are skipped.
+        self.waiting: list[tuple[int, Lane]] = []
+        self.shown: dict[Lane, int] = {}  # which pair of a lane is among these
 
     @property
     def share(self) -> float:
@@ -102,7 +104,16 @@ class WeightedRing:
         if tenant.due and not tenant.listed:
             tenant.listed = True
             self._sequence += 1
+            if len(self._heap) > 2 * self._count + 64:
+                self._forget_idle()
             heappush(self._heap, (tenant.clock, self._sequence, tenant))
+
+    def _forget_idle(self) -> None:
+        """Drop those who have nothing due any more; most of them are gone."""
+        for *_, tenant in self._heap:
+            tenant.listed = bool(tenant.due)
+        self._heap = [pair for pair in self._heap if pair[2].due]
+        heapify(self._heap)
 
     def take(self) -> Lane:
         while True:

@@ -257,8 +257,8 @@ def test_who_waited_for_a_place_is_told_when_it_gets_one():
     assert entries[2] in plan.settled
 
 
-def test_an_answer_to_a_question_ends_the_row():
-    """Also if it is that nothing is there; no answer goes on with it."""
+def test_an_answer_to_a_question_counts_for_nothing_and_no_answer_as_a_failure():
+    """Whatever it says of records that are there, it says nothing of how writes fare."""
     rules = LaneRules(verifiable=True)
     policy = RetryPolicy(breaker=AT_ONCE, on_unknown="verify", backoff_base=0)
     for told, closed in ((ABSENT, True), ([Retry("busy")], False), (OSError("reset"), False)):
