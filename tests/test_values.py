@@ -12,7 +12,9 @@ from batcher import (
     Accepted,
     Association,
     AutoBatchPolicy,
+    BreakerPolicy,
     ErrorDetail,
+    Fairness,
     InvalidRecord,
     Limits,
     NotWritten,
@@ -128,6 +130,15 @@ def test_error_messages_name_codes_and_fields_and_stay_short():
             ValueError,
             "on_unknown must be 'raise', 'retry' or 'verify', not 'ask'",
         ),
+        (lambda: RetryPolicy(budget="x"), TypeError, "budget must be a number, not 'x'"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(budget_floor=-1), ValueError, "budget_floor must be at least 0, not -1"),
+        (lambda: RetryPolicy(breaker=5), TypeError, "breaker must be BreakerPolicy\\(...\\) or None, not int"),  # type: ignore[arg-type]
+        (lambda: BreakerPolicy(failures=0), ValueError, "failures must be at least 1, not 0"),
+        (lambda: BreakerPolicy(patience=-1), ValueError, "patience must be at least 0 seconds, not -1"),
+        (lambda: BreakerPolicy(cooldown="x"), TypeError, "cooldown must be seconds or a timedelta, not str"),  # type: ignore[arg-type]
+        (lambda: Fairness(weights={"a": "x"}), TypeError, "weights must be numbers, not 'x' for 'a'"),  # type: ignore[dict-item]
+        (lambda: Fairness(weights={"a": 0}), ValueError, "weights must be above 0 and finite, not 0 for 'a'"),
+        (lambda: Limits(fairness="x"), TypeError, "fairness must be Fairness\\(...\\) or None, not str"),  # type: ignore[arg-type]
         (lambda: Limits(max_lane_records=0), ValueError, "max_lane_records must be at least 1, not 0"),
         (lambda: Limits(max_in_flight=0), ValueError, "max_in_flight must be at least 1, not 0"),
     ],

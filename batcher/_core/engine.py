@@ -367,7 +367,7 @@ class Engine:
             self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
             if refused.everybody:
                 house.allowance.probe()
-        elif house.breakers.closed:
+        else:
             house.allowance.resume()
 
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:

@@ -121,6 +121,44 @@ def test_when_a_lane_has_room_again_the_others_of_its_tenant_may_come_in():
     assert engine.poll(0.0).admitted == [waiting]
 
 
+def test_who_gives_up_waiting_does_not_stand_in_the_way():
+    """Neither of his own lane, nor of the other lanes of his tenant."""
+    engine = make(max_pending_records=4, max_in_flight=4, max_lane_in_flight=4)
+    submit(engine, *numbered(2), key="a1")
+    calls = dispatched(engine)
+    first, second = submit(engine, record(), record(), key="a2")
+    (third,) = submit(engine, record(), key="a3")
+    assert engine.withdraw(first, 0.0)
+    answer(engine, calls[0], ["ok"])
+    assert engine.poll(0.0).admitted == [second]
+    answer(engine, calls[1], ["ok"])
+    assert engine.poll(0.0).admitted == [third]
+
+
+def test_a_group_that_is_too_large_for_now_holds_up_no_single_record_of_its_tenant():
+    engine = make(max_pending_records=8, max_in_flight=8, max_lane_in_flight=8, max_records=2)
+    submit(engine, *numbered(4), key="a1")
+    calls = dispatched(engine)
+    group, _ = engine.submit_group(numbered(2), "a2", 0.0)
+    (single,) = submit(engine, record(identity="x", delay=9.0), key="a3")
+    assert (group.state, single.state) == (State.WAITING, State.WAITING)
+    answer(engine, calls[0], ["ok", Retry("busy", after=9)])
+    assert engine.poll(0.0).admitted == [single]
+    answer(engine, calls[1], ["ok", "ok"])
+    assert engine.poll(0.0).admitted == [group]
+
+
+def test_a_lane_that_is_full_of_bytes_waits_for_its_own_and_not_for_its_tenant():
+    engine = make(max_lane_bytes=10, max_in_flight=8)
+    submit(engine, record(size=8), key="a1")
+    (call,) = dispatched(engine)
+    (waiting,) = submit(engine, record(size=5), key="a1")
+    (other,) = submit(engine, record(size=5), key="a2")
+    assert (waiting.state, other.state) == (State.WAITING, State.BUFFERED)
+    answer(engine, call, ["ok"])
+    assert engine.poll(0.0).admitted == [waiting]
+
+
 def test_a_tenant_is_forgotten_with_its_last_lane():
     """P9: tenants that are gone cost nothing."""
     engine = make()
