@@ -152,17 +152,17 @@ def test_metrics_may_be_collected_in_another_thread_while_records_flow(backend, 
     seen: list[Any] = []
 
     async def main() -> None:
-        async with Batcher(Api(), on_event=bridge, auto_batch=AutoBatchPolicy(max_records=10)) as batcher:
+        async with Batcher(Api(seconds=0.002), on_event=bridge, auto_batch=AutoBatchPolicy(max_records=10)) as batcher:
             bridge.watch(batcher)
 
             async def submit() -> None:
-                while len(seen) < 20:
+                while len(seen) < 8:
                     await batcher.submit_all(["a"] * 10)
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(5):
                     tasks.start_soon(submit)
-                while len(seen) < 20:
+                while len(seen) < 8:
                     seen.append(await anyio.to_thread.run_sync(telemetry.points, "batcher.accepted"))
             settled = batcher.statistics().settled
             assert telemetry.points("batcher.settled") == {("written",): settled}
