@@ -188,6 +188,11 @@ class BreakerPolicy:
     cooldown_cap: float = attrs.field(default=60.0, converter=_cooldown_cap)
     """It is doubled each time that record fares no better, up to this."""
 
+    @cooldown_cap.validator
+    def _check_cooldown_cap(self, _: object, value: float) -> None:
+        if value < self.cooldown:
+            raise ValueError(f"cooldown_cap must be at least cooldown, {self.cooldown:g} s, not {value:g}")
+
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:

@@ -134,6 +134,7 @@ def test_error_messages_name_codes_and_fields_and_stay_short():
         (lambda: RetryPolicy(budget_floor=-1), ValueError, "budget_floor must be at least 0, not -1"),
         (lambda: RetryPolicy(breaker=5), TypeError, "breaker must be BreakerPolicy\\(...\\) or None, not int"),  # type: ignore[arg-type]
         (lambda: BreakerPolicy(failures=0), ValueError, "failures must be at least 1, not 0"),
+        (lambda: BreakerPolicy(cooldown=90), ValueError, "cooldown_cap must be at least cooldown, 90 s, not 60"),
         (lambda: BreakerPolicy(patience=-1), ValueError, "patience must be at least 0 seconds, not -1"),
         (lambda: BreakerPolicy(cooldown="x"), TypeError, "cooldown must be seconds or a timedelta, not str"),  # type: ignore[arg-type]
         (lambda: Fairness(weights={"a": "x"}), TypeError, "weights must be numbers, not 'x' for 'a'"),  # type: ignore[dict-item]

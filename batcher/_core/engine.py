@@ -335,7 +335,7 @@ class Engine:
         batch.attempt.ended_at = min(batch.attempt.ended_at, now)
         batch.lane.in_flight -= 1
         house.part_late(batch, now)
-        sign = Sign(congested=True)
+        sign = Sign(congested=True, failure="an error in the batcher")
         try:
             sign = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:

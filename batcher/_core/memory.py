@@ -25,6 +25,7 @@ class Memory:
         """Remember what batches of *lane* are filled to."""
         lane.small_until = now + HOUR
         self._sizes[lane.key] = lane.max_records, lane.max_bytes, lane.small_until
+        self._sizes.move_to_end(lane.key)
         _keep_in_bounds(self._sizes)
 
     def apply(self, lane: Lane, now: float) -> None:

@@ -272,6 +272,23 @@ def test_an_answer_to_a_question_counts_for_nothing_and_no_answer_as_a_failure()
         assert is_told_at_once(engine, 0.0) != closed
 
 
+def test_a_bug_while_settling_closes_no_breaker(monkeypatch):
+    """It says nothing good of the destination."""
+    engine = opened()
+    submit(engine, record(), now=6.0)
+    engine.flush(6.0)
+    (probe,) = dispatched(engine, 6.0)
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(engine._settling, "_settled", broken)
+    with pytest.raises(RuntimeError):
+        answer(engine, probe, ["ok"], now=6.0)
+    assert engine.house.breakers.open == 1
+    assert is_told_at_once(engine, 7.0)
+
+
 def test_without_a_policy_it_never_opens():
     engine = make(None)
     for now in range(99):

@@ -294,6 +294,18 @@ def test_suspects_and_sizes_are_bounded(monkeypatch):
     assert not memory.suspects(record(), 1.0)
 
 
+def test_a_size_that_was_learned_again_is_not_the_oldest(monkeypatch):
+    """P9: what is forgotten beyond the bound is what was learned longest ago."""
+    monkeypatch.setattr("batcher._core.memory._MOST", 2)
+    engine = make_engine(max_records=8)
+    lanes = {key: engine.house.open_lane(key, 0.0) for key in "abc"}
+    for key in "abac":
+        lanes[key].fill_to(4, 10)
+        engine.house.memory.learn(lanes[key], 0.0)
+    sizes = [engine.house.open_lane(key, 1.0).max_records for key in ("a", "b", "c") if engine.house.lanes.pop(key)]
+    assert sizes == [4, 8, 4]
+
+
 def test_an_outcome_of_every_suspect_is_known_in_the_end():
     """Conservation, with everything that can happen to the halves."""
     dice = Random(3)
