@@ -227,8 +227,8 @@ class Writer(Shell):
         deadline: Seconds | None,
         waiter: Waiter | None = None,
     ) -> WriteReceipt:
-        extras = self._extras(crew, prepared.identity, prepared.size_bytes, max_delay, deadline)
-        return WriteReceipt(crew, write, prepared.item, extras, waiter)
+        extras = self._extras(crew, prepared.identity, max_delay, deadline)
+        return WriteReceipt(crew, write, prepared.item, prepared.size_bytes, extras, waiter)
 
 
 class WriteReceipt(Receipt[Written | Accepted]):
@@ -236,8 +236,8 @@ class WriteReceipt(Receipt[Written | Accepted]):
 
     __slots__ = ("write",)
 
-    def __init__(self, crew: Crew, write: Write, item: Any, extras: Extras, waiter: Waiter | None) -> None:
-        super().__init__(crew, item, extras, waiter)
+    def __init__(self, crew: Crew, write: Write, item: Any, size: int, extras: Extras, waiter: Waiter | None) -> None:
+        super().__init__(crew, item, size, extras, waiter)
         self.write = write
 
     @property

@@ -57,7 +57,8 @@ def stay(entry: Entry, lane: Lane, now: float) -> None:
 def come_back(entries: Iterable[Entry], now: float) -> None:
     """Note that *entries* are to be sent again from now on."""
     for entry in entries:
-        entry.own_extras().past.append((entry.attempt, now))
+        extras = entry.own_extras()
+        extras.past = [*extras.past, (entry.attempt, now)]
 
 
 def was_accepted(entry: Entry) -> bool:
