@@ -21,7 +21,7 @@ from batcher._core.engine import Engine
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._core.verbs import Verb
-from batcher._receipts import Countdown, Detached, attach, run_callback
+from batcher._receipts import AllSettled, Detached, attach, run_callback
 from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
 from batcher.destinations._protocol import Verifier
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
@@ -360,11 +360,12 @@ class Crew:
         if self._reporter is not None:
             self._reporter.cut_off(self.now())
 
-    async def wait_in(self, countdown: Countdown) -> None:
-        """Wait until *countdown* has reached zero."""
-        waiter = self.new_waiter()
-        countdown.add(waiter)
-        await waiter
+    async def wait_for(self, all_settled: AllSettled) -> None:
+        """Wait until all records of *all_settled* have their outcomes."""
+        if not all_settled.over:
+            waiter = self.new_waiter()
+            all_settled.add(waiter)
+            await waiter
 
     def withdraw(self, unit: Unit) -> bool:
         """Take a unit back, if no call carries it."""

@@ -150,39 +150,43 @@ class Several:
                 waiter.set_result(None)
 
 
-class Countdown:
-    """Wakes those who wait for a number of records, when all of these have their outcomes."""
+class AllSettled:
+    """Wakes those who wait for some records, when all of these have their outcomes.
 
-    __slots__ = ("_waiters", "left")
+    It watches one of them at a time, the first that is still open: records settle by the batch, so it is told once a
+    batch and not once a record.
+    """
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    __slots__ = ("_rest", "_waiters", "over")
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        # An iterator lets go of its list at the end, and so of the records, one of which knows this object.
+        self._rest = iter(list(entries))
         self._waiters: list[AwaitableWaiter] = []
+        self.over = False  # all of them have their outcomes
+        self._watch_next()
 
     def add(self, waiter: AwaitableWaiter) -> None:
         """Take one more in."""
         self._waiters.append(waiter)
 
     def done(self) -> bool:
-        """Return whether nobody waits any more. As long as nobody does yet, it counts."""
+        """Return whether nobody waits any more. As long as nobody does yet, it goes on."""
         return bool(self._waiters) and all(waiter.done() for waiter in self._waiters)
 
     def set_result(self, result: None, /) -> None:
-        """Count one."""
-        self.left -= 1
-        if not self.left:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        """The one that it watches has its outcome: go on to the next that has none."""
+        self._watch_next()
 
-
-def count_down(entries: Iterable[Entry]) -> Countdown:
-    """Return a countdown of those of *entries* that are not settled yet."""
-    pending = [entry for entry in entries if entry.state is not State.SETTLED]
-    countdown = Countdown(len(pending))
-    for entry in pending:
-        attach(entry, countdown)
-    return countdown
+    def _watch_next(self) -> None:
+        for entry in self._rest:
+            if entry.state is not State.SETTLED:
+                attach(entry, self)
+                return
+        self.over = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class Detached:

@@ -17,7 +17,7 @@ from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, Unit
 from batcher._core.states import State
 from batcher._crew import Crew, Sender
 from batcher._hooks import as_hook, capture_of
-from batcher._receipts import Countdown, Receipt, count_down, result_of
+from batcher._receipts import AllSettled, Receipt, result_of
 from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected
@@ -95,8 +95,8 @@ class Shell:
         self._tasks: TaskGroup | None = None
         self._entered = False
         self._open = False
-        # The last flush: what had been accepted by then, and what counts it down. Flushes of the same share it.
-        self._flushed = -1, Countdown(0)
+        # The last flush: what had been accepted by then, and who waits for that. Flushes of the same share it.
+        self._flushed = -1, AllSettled(())
 
     # Opening and closing
 
@@ -273,13 +273,11 @@ class Shell:
 
     async def _wait_for(self, crew: Crew, entries: Iterable[Entry], withdrawable: Sequence[Unit]) -> None:
         """Wait until all *entries* are settled; if cancelled, withdraw what may be withdrawn."""
-        countdown = count_down(entries)
-        if countdown.left:
-            try:
-                await crew.wait_in(countdown)
-            except BaseException:
-                crew.abandon(withdrawable)
-                raise
+        try:
+            await crew.wait_for(AllSettled(entries))
+        except BaseException:
+            crew.abandon(withdrawable)
+            raise
 
     async def flush(self) -> None:
         """Make everything accepted so far due, and wait until each of it has its outcome.
@@ -287,14 +285,13 @@ class Shell:
         It overrides no pause and no backoff, and covers no record that still waits for a place.
         """
         crew = self._opened("flush()")
-        flushed, countdown = self._flushed
-        if flushed != self._accepted or countdown.done():
+        flushed, all_settled = self._flushed
+        if flushed != self._accepted or all_settled.done():
             self._engine.flush(crew.now())
-            countdown = count_down(self._engine.pending_entries())
-            self._flushed = self._accepted, countdown
+            all_settled = AllSettled(self._engine.pending_entries())
+            self._flushed = self._accepted, all_settled
             crew.turn()
-        if countdown.left:
-            await crew.wait_in(countdown)
+        await crew.wait_for(all_settled)
 
     @property
     def _accepted(self) -> int:
