@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import repeat
 from typing import Generic, TypeVar, cast
 
-from batcher._core.entries import NO_EXTRAS, Entry
+from batcher._core.entries import NO_EXTRAS, Entry, Extras
 from batcher._core.verbs import Verb
 from batcher._crew import Crew, working_for
 from batcher._hooks import linking
@@ -179,19 +180,34 @@ class Batcher(Shell, Generic[R, T]):
         """
         crew = self._opened("submit_all()")
         records = list(records)
-        names = [None] * len(records) if identities is None else list(identities)
-        if len(names) != len(records):
+        names = None if identities is None else list(identities)
+        if names is not None and len(names) != len(records):
             raise ValueError(f"identities must have one item per record: {len(names)} for {len(records)} records")
         if not records:
             return []
-        # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
-        receipts: list[Receipt[T]] = [
-            self._receipt(crew, record, identity, None if identity is None else 0.0, deadline)
-            for record, identity in zip(records, names, strict=True)
-        ]
+        extras: Iterable[Extras] = repeat(NO_EXTRAS)
+        if names is not None or deadline is not None:
+            # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
+            extras = [
+                self._extras(crew, identity, None if identity is None else 0.0, deadline)
+                for identity in names or repeat(None, len(records))
+            ]
+        entries = self._entries(records, extras)
         if all_or_none:
-            return await self._accept_group(crew, receipts, key)
-        return await self._accept_all(crew, receipts, [key] * len(records))
+            return await self._accept_group(crew, entries, key)
+        return await self._accept_all(crew, entries, [(key, len(entries))])
+
+    def _entries(self, records: Iterable[R], extras: Iterable[Extras]) -> list[Entry]:
+        """Return records that nobody waits for one by one."""
+        entries = []
+        for record, its_extras in zip(records, extras, strict=False):
+            entry = self._new_entry()
+            entry.record = record
+            entry.size = 0 if self._size_of is None else self._measure(record)
+            entry.waiter = None
+            entry.extras = its_extras
+            entries.append(entry)
+        return entries
 
     def _receipt(
         self, crew: Crew, record: R, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None

@@ -20,7 +20,7 @@ from batcher._hooks import as_hook, capture_of
 from batcher._receipts import AllSettled, Receipt, result_of
 from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
 from batcher.events import Hook
-from batcher.outcomes import NotWritten, Outcome, Rejected
+from batcher.outcomes import NotWritten, Outcome, Rejected, Written
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
 
 if TYPE_CHECKING:
@@ -211,6 +211,12 @@ class Shell:
             extras.expires_at = crew.now() + to_seconds("deadline", deadline)
         return extras
 
+    def _link(self, receipts: Iterable[Receipt[Any]]) -> None:
+        """Note what the hook captures where records are submitted, if it does."""
+        if self._capture is not None:
+            for receipt in receipts:
+                receipt.link = self._capture()
+
     def _accept(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
         """Give a record to the engine, and do what that makes necessary."""
         if self._capture is not None:
@@ -241,33 +247,46 @@ class Shell:
                 result_of(receipt)
 
     async def _accept_all(
-        self, crew: Crew, receipts: Sequence[Receipt[Any]], keys: Sequence[Hashable]
+        self, crew: Crew, entries: list[Entry], runs: Iterable[tuple[Hashable, int]]
     ) -> list[Outcome]:
-        """Accept records that each have a fate of their own, and wait for all of them."""
+        """Accept records that each have a fate of their own, and wait for all of them.
+
+        :param entries: emptied in the end, so that each is gone when its outcome comes, and memory does not grow
+        :param runs: how many of *entries* follow each other in which lane
+        """
         refused: dict[Entry, Outcome] = {}
         last: dict[Hashable, Entry] = {}
-        for receipt, key in zip(receipts, keys, strict=True):
-            try:
-                self._accept(crew, receipt, key)
-                last[key] = receipt
-            except InvalidRecord as error:
-                refused[receipt] = Rejected((error.detail,))
+        end = 0
+        for key, length in runs:
+            start, end = end, end + length
+            taken = self._engine.submit_many(entries[start:end], key, crew.now())
+            if taken:
+                last[key] = entries[start + taken - 1]
+            for entry in entries[start + taken : end]:
+                try:
+                    crew.obey(self._engine.submit(entry, key, crew.now()))
+                    last[key] = entry
+                except InvalidRecord as error:
+                    refused[entry] = Rejected((error.detail,))
         for entry in last.values():
             self._engine.complete(entry, crew.now())
         crew.turn()
-        accepted = [receipt for receipt in receipts if receipt not in refused]
+        accepted = [entry for entry in entries if entry not in refused] if refused else entries
         await self._wait_for(crew, accepted, accepted)
-        return [refused.get(receipt) or _fate(receipt) for receipt in receipts]
+        del accepted
+        entries.reverse()
+        outcomes: list[Outcome] = []
+        while entries:
+            entry = entries.pop()
+            outcomes.append(refused.get(entry) or _fate(entry) if refused else _fate(entry))
+        return outcomes
 
-    async def _accept_group(self, crew: Crew, receipts: Sequence[Receipt[Any]], key: Hashable) -> list[Outcome]:
+    async def _accept_group(self, crew: Crew, entries: Sequence[Entry], key: Hashable) -> list[Outcome]:
         """Accept an all-or-none group, and wait for it."""
-        if self._capture is not None:
-            for receipt in receipts:
-                receipt.link = self._capture()
-        group, verb = self._engine.submit_group(receipts, key, crew.now())
+        group, verb = self._engine.submit_group(entries, key, crew.now())
         crew.obey(verb)
-        await self._wait_for(crew, receipts, (group,))
-        return [_fate(receipt) for receipt in receipts]
+        await self._wait_for(crew, entries, (group,))
+        return list(map(_fate, entries))
 
     # Waiting
 
@@ -316,6 +335,11 @@ class Shell:
         )
 
 
-def _fate(receipt: Receipt[Any]) -> Outcome:
-    # Never accepted, because the batcher closed: for one record among many that is an outcome like any other.
-    return receipt.fate() or NotWritten("the batcher closed while the record waited for a place")
+def _fate(entry: Entry) -> Outcome:
+    """Return the outcome of a settled record, one among many."""
+    verdict = entry.verdict
+    if not isinstance(verdict, Outcome):
+        return Written(data=verdict)
+    if verdict is NOT_ACCEPTED:  # because the batcher closed; among many that is an outcome like any other
+        return NotWritten("the batcher closed while the record waited for a place")
+    return verdict

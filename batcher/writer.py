@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
@@ -186,6 +187,7 @@ class Writer(Shell):
             hurry = None if prepared.identity is None else 0.0
             receipts.append(self._receipt(crew, write, prepared, hurry, deadline))
             lanes.append(prepared.lane)
+        self._link(receipts)
         if all_or_none and receipts:
             if len(set(lanes)) > 1:
                 raise InvalidGroup(
@@ -193,7 +195,7 @@ class Writer(Shell):
                     "object, type and headers, and whatever else the destination keeps apart"
                 )
             return await self._accept_group(crew, receipts, lanes[0])
-        outcomes = await self._accept_all(crew, receipts, lanes)
+        outcomes = await self._accept_all(crew, receipts, [(lane, len(list(run))) for lane, run in groupby(lanes)])
         for index, outcome in refused.items():  # in ascending order, so each lands in its own place
             outcomes.insert(index, outcome)
         return outcomes

@@ -7,34 +7,28 @@ out: which batches to send, whose fate is known, who has a place now, and when t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from math import inf
 from typing import Any
 
+from batcher._core.arriving import Arriving
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Group, Unit
+from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.house import House, unit_of
-from batcher._core.lanes import Lane, fits
+from batcher._core.lanes import Lane
 from batcher._core.leaving import Leaving
-from batcher._core.pacing import Meter, note
+from batcher._core.pacing import note
 from batcher._core.retries import asks
 from batcher._core.returning import Returning
 from batcher._core.settling import Settling
 from batcher._core.states import State
-from batcher._core.verbs import Plan, Verb
-from batcher.errors import InvalidGroup, InvalidRecord
+from batcher._core.verbs import Plan
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
-BUFFERED = State.BUFFERED  # a lookup less for every record
-
-
 PROBE = 1  # records of a batch that finds out whether a breaker may be closed
 _AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
-
-
-NOTHING = Verb.NOTHING
 
 
 class Engine:
@@ -53,154 +47,14 @@ class Engine:
         self._next_number = (numbers or _naturals()).__next__
         self.house = house = House(auto_batch, retry, limits, rules_of)
         self._limits = limits
-        self._max_lane_bytes = limits.lane_bytes
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
         self._leaving = Leaving(house)
-        self._returning = Returning(house, retry, self._leaving)
-        self._lanes = house.lanes
-        self._admission = house.admission
-
-    # In
-
-    def submit(self, entry: Entry, key: Hashable, now: float) -> Verb:
-        """Take a new *entry* in, or make it wait for a place (then its state is WAITING).
-
-        :raises InvalidRecord: it fits no batch of its lane
-        """
-        try:
-            lane = self._lanes[key]
-        except KeyError:
-            lane = self.house.open_lane(key, now)
-        entry.lane = lane
-        admission, size = self._admission, entry.size
-        if (
-            admission.pending >= admission.free_until
-            or lane.pending >= lane.careful_from
-            or entry.extras is not NO_EXTRAS
-            or (size and not self._has_room_for(size, lane))
-        ):
-            return self._submit_with_care(entry, lane, now)
-        # House.accept() and Lane.append() for a fresh record without extras, unrolled.
-        entry.accepted_at = now
-        entry.state = BUFFERED
-        admission.pending += 1
-        lane.pending += 1
-        full = False
-        if size:
-            admission.pending_bytes += size
-            lane.pending_bytes += size
-            lane.size += size
-            full = lane.size >= lane.max_bytes
-        queue = lane.queue
-        queue.append(entry)
-        count = len(queue)
-        if full or (count >= lane.max_records and count - lane.dead >= lane.max_records):
-            if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
-                return NOTHING  # the end of a call will send it, or the end of a window
-            self._collect(now)  # what is due already is served before new input
-            self.house.attend(lane, now)
-            return Verb.DISPATCH if self._has_work() else Verb.CLOCK
-        if count == 1:  # tombstones do not stand alone in a queue
-            self.house.expect(lane, now)
-            return Verb.CLOCK
-        return NOTHING
-
-    def _has_room_for(self, size: int, lane: Lane) -> bool:
-        """Return whether a record of that many bytes need not look closer."""
-        return (
-            size <= lane.hard_max_bytes
-            and self._admission.pending_bytes + size <= self._limits.max_pending_bytes
-            and lane.pending_bytes + size <= self._max_lane_bytes
-        )
-
-    def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
-        if entry.size > lane.hard_max_bytes:
-            self.house.forget_if_idle(lane, now)
-            raise InvalidRecord(
-                f"the record is too large: {entry.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
-            )
-        return self._admit(entry, now)
-
-    def submit_group(self, members: Sequence[Entry], key: Hashable, now: float) -> tuple[Group, Verb]:
-        """Take an all-or-none group in whole, or make it wait whole.
-
-        :raises InvalidGroup: it breaks a rule; nothing of it was accepted
-        """
-        lane = self._lanes.get(key) or self.house.open_lane(key, now)
-        group = Group(members)
-        group.lane = lane
-        if problem := self._group_problem(group):
-            self.house.forget_if_idle(lane, now)
-            raise InvalidGroup(problem)
-        for member in members:
-            member.lane = lane
-        return group, self._admit(group, now)
-
-    def _group_problem(self, group: Group) -> str | None:
-        if not group.lane.all_or_none:
-            return "this destination cannot apply these writes all or none: submit them without all_or_none"
-        if len(set(group.identities)) < len(group.identities):
-            return "two writes of the group touch the same record: merge them into one"
-        problem = fits(group.lane, group) or self._admission.impossible(len(group.members), group.size)
-        return problem and f"the group is too large: {problem}; a group is never split"
-
-    def _admit(self, unit: Unit, now: float) -> Verb:
-        admission, count = self._admission, len(unit.members)
-        try:
-            self.house.identities.probe(unit)
-        except Exception:
-            self.house.forget_if_idle(unit.lane, now)
-            raise
-        for member in unit.members:
-            member.state = State.WAITING
-        if problem := admission.impossible(count, unit.size):
-            self.house.forget_if_idle(unit.lane, now)
-            raise InvalidRecord(f"the record is too large: {problem}")
-        if unit.lane.filled_by(unit):
-            self._collect(now)  # what is due already is served before new input
-            self.house.keep(unit.lane)  # forgotten if what has just expired was its last
-        if admission.must_wait(unit.lane, count, unit.size):
-            admission.enqueue(unit)
-            self.house.watch_expiry(unit)
-            self._press(unit.lane, now)
-            return Verb.WAIT
-        admission.hold(unit.lane, count, unit.size)
-        self._accept(unit, now)
-        return Verb.DISPATCH if self._has_work() else Verb.CLOCK
-
-    def _accept(self, unit: Unit, now: float) -> None:
-        self.house.accept(unit, now)
-        self._tell_early(unit.lane, now)
-        if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
-            self._leaving.withdraw(unit, now, why)
-            self._collect(now)  # who waited for it
-
-    def _tell_early(self, lane: Lane, now: float) -> None:
-        if lane.mortal is not None and lane.paused_until > now:
-            self._leaving.tell_early(lane, lane.paused_until, "its lane is paused", now)
-
-    def _has_work(self) -> bool:
-        """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
-        house = self.house
-        if house.settled or house.admitted:
-            return True
-        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < house.allowance.limit
-
-    def _press(self, lane: Lane, now: float) -> None:
-        """Make half-filled batches due when they hold the places that others wait for."""
-        lane.force(FlushReason.PRESSURE)
-        self.house.attend(lane, now)
-        if lane.parked:  # what holds these places waits for a batch of another lane
-            self.house.press(now)
-        self._press_all(now)
-
-    def _press_all(self, now: float) -> None:
-        """Notice whether the house has become full for somebody whose lane has room, or no longer is."""
-        house, full = self.house, self._admission.house_is_full
-        if full and not house.under_pressure:
-            house.press(now)
-        house.under_pressure = full
+        self._arriving = arriving = Arriving(house, limits, self._leaving, Returning(house, retry, self._leaving))
+        # As they are: a call less for every record.
+        self.submit = arriving.submit
+        self.submit_many = arriving.submit_many
+        self.submit_group = arriving.submit_group
 
     # Out
 
@@ -217,7 +71,7 @@ class Engine:
     @property
     def pending(self) -> int:
         """Records accepted and not settled."""
-        return self._admission.pending
+        return self.house.admission.pending
 
     def outcomes(self) -> Counter[str]:
         """Return how many records are settled, by outcome kind."""
@@ -231,7 +85,7 @@ class Engine:
     def poll(self, now: float) -> Plan:
         """Return all that is to be done now."""
         house = self.house
-        self._bring_in(now)
+        self._arriving.bring_in(now)
         batches: list[Batch] = []
         while len(house.in_flight) < house.allowance.limit:
             lane = house.pacing.release(now, house.closes_at)
@@ -241,7 +95,7 @@ class Engine:
                 lane = house.ring.take()
             if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
                 self._leaving.give_up(lane, now, why)
-                self._bring_in(now)  # who waited for a place, or for one of these
+                self._arriving.bring_in(now)  # who waited for a place, or for one of these
             elif house.closing and lane.paused_until > house.closes_at:
                 self._leaving.give_up(lane, now, "its lane is paused beyond the shutdown timeout")
             elif lane.in_flight >= lane.allowance.limit:
@@ -268,7 +122,7 @@ class Engine:
         held_until = self.house.pacing.hold(lane, now)
         if held_until is not None:
             self._leaving.tell_early(lane, held_until, "its quota is used up", now)
-            self._bring_in(now)  # who waited for a place, or for one of these
+            self._arriving.bring_in(now)  # who waited for a place, or for one of these
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
             self.house.pacing.unhold(lane)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
@@ -286,37 +140,6 @@ class Engine:
         lane.in_flight += 1
         batch.changes = lane.allowance.note_sent(lane.in_flight), house.allowance.note_sent(len(house.in_flight))
         return batch
-
-    def _bring_in(self, now: float) -> None:
-        """Bring in everything whose time has come, and everybody for whom there is a place."""
-        self._collect(now)
-        if self._admission.queues:
-            self._let_in(now)
-
-    def _collect(self, now: float) -> None:
-        """Bring in everything whose time has come."""
-        house = self.house
-        if house.deadlines.next_at > now:
-            return
-        for item in house.deadlines.pop_due(now):
-            if isinstance(item, Lane):
-                house.attend(item, now)
-                house.forget_if_idle(item, now)
-            elif isinstance(item, Backoff):
-                self._returning.bring_back(item, now)
-            elif isinstance(item, Meter):
-                house.pacing.look_at(item, now)
-            else:
-                assert isinstance(item, (Entry, Group))
-                self._leaving.withdraw(item, now, "its deadline passed")
-
-    def _let_in(self, now: float) -> None:
-        house, admission = self.house, self._admission
-        while (unit := admission.next_admitted()) is not None:
-            house.under_pressure = house.under_pressure and admission.house_is_full
-            self._accept(unit, now)
-            house.admitted.append(unit)
-        self._press_all(now)
 
     # Back
 
@@ -344,7 +167,7 @@ class Engine:
             raise
         finally:
             self._learn(batch, sign, now)
-        self._tell_early(batch.lane, now)
+        self._arriving.tell_early(batch.lane, now)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
 
@@ -399,7 +222,7 @@ class Engine:
         for unit in self.house.pending_units():
             if unit.state is State.PARKED and isinstance(unit, Entry):
                 unit.own_extras().force = FlushReason.FLUSH
-        for lane in self._lanes.values():
+        for lane in self.house.lanes.values():
             lane.force(FlushReason.FLUSH)
             self.house.attend(lane, now)
 

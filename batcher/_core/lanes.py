@@ -288,19 +288,21 @@ class Lane:
         return int(min(self.count, self.max_records))
 
     def _take(self, most: float) -> tuple[list[Entry], int]:
-        queue, size = self.queue, 0
+        queue, size, gone = self.queue, 0, 0
         entries: list[Entry] = []
-        while queue and len(entries) < most:
-            entry = queue[0]
+        for entry in queue:
+            if len(entries) >= most:
+                break
             if entry.state is State.BUFFERED:
                 if entries and size + entry.size > self.max_bytes:
                     break
                 entries.append(entry)
                 size += entry.size
-            else:
-                self.dead -= 1
+            gone += 1
+        for _ in range(gone):
             queue.popleft()
-            self._forced -= self._forced > 0
+        self.dead -= gone - len(entries)
+        self._forced = max(0, self._forced - gone)
         return entries, size
 
     def _cut_bundle(self, number: int, now: float) -> Batch:

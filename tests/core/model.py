@@ -62,16 +62,17 @@ class Model(Answers):
 
     # Steps
 
-    def submit(self, entry: Entry, key: Hashable) -> None:
-        """Submit one record; refused at once if, and only if, it fits no batch."""
+    def submit(self, entry: Entry, key: Hashable) -> bool:
+        """Submit one record, and return whether it was taken; refused at once if, and only if, it fits no batch."""
         self.delays[entry] = entry.extras.delay  # which is the engine's from now on
         try:
             verb = self.engine.submit(entry, key, self.now)
         except InvalidRecord:
             assert entry.size > max_bytes(key)
-            return
+            return False
         assert entry.size <= max_bytes(key)
         self.arrived(entry, verb)
+        return True
 
     def arrived(self, unit: Unit, verb: Verb) -> None:
         """Obey the engine's verb, as the shell does."""
@@ -81,13 +82,28 @@ class Model(Answers):
             self._arrival[unit] = len(self._arrival)
         else:
             self._enter(unit)
-            for waiter in self._first_waiters():
-                assert waiter.lane is not unit.lane, "overtook a waiter of its own lane"
-                assert not self._lane_has_room(waiter), "overtook a waiter whose lane has room"
+            self._check_overtaken(unit.lane)
         if verb in (Verb.WAIT, Verb.DISPATCH):
             self.turn()
         elif verb is Verb.CLOCK:
             self.armed_at = min(self.armed_at, self.engine.next_at)
+
+    def submit_many(self, entries: Sequence[Entry], key: Hashable) -> None:
+        """Submit records together, as the shell does: what needs a closer look one by one, and the last completes."""
+        taken = self.engine.submit_many(entries, key, self.now)
+        for entry in entries[:taken]:
+            self.delays[entry] = None
+            self._enter(entry)
+            assert entry.size <= max_bytes(key)
+            self._check_overtaken(entry.lane)
+        accepted = [*entries[:taken], *(entry for entry in entries[taken:] if self.submit(entry, key))]
+        if accepted:
+            self.complete(accepted[-1])
+
+    def _check_overtaken(self, lane: Lane) -> None:
+        for waiter in self._first_waiters():
+            assert waiter.lane is not lane, "overtook a waiter of its own lane"
+            assert not self._lane_has_room(waiter), "overtook a waiter whose lane has room"
 
     def _enter(self, unit: Unit) -> None:
         self.accepted.extend(unit.members)
@@ -218,7 +234,8 @@ class Model(Answers):
 
     def _check_admission(self, admitted: Sequence[Unit]) -> None:
         with_room = [unit for unit in self._first_waiters() if self._lane_has_room(unit)]
-        assert not with_room or not self._house_has_room(with_room[0]), "somebody waits in front of an open door"
+        first = min(with_room, key=lambda unit: (self._share(unit), self._arrival[unit]), default=None)
+        assert first is None or not self._house_has_room(first), "somebody waits in front of an open door"
         for unit in admitted if self.limits.fairness is None else ():
             for waiter in with_room:
                 assert self._arrival[unit] < self._arrival[waiter], "overtook a waiter whose lane has room"
@@ -412,6 +429,14 @@ class Model(Answers):
         assert self.limits.fairness is not None
         assert self.limits.fairness.by is not None
         return self.limits.fairness.by(key)
+
+    def _share(self, unit: Unit) -> float:
+        """What the tenant of *unit* holds for its weight: the one with the least has the next place that is free."""
+        fairness = self.limits.fairness
+        if fairness is None:
+            return 0.0
+        name = self._tenant(unit.lane.key)
+        return sum(self._tenant(entry.lane.key) == name for entry in self._pending()) / fairness.weights.get(name, 1.0)
 
     def _house_has_room(self, unit: Unit) -> bool:
         pending = self._pending()

@@ -124,6 +124,11 @@ class EngineMachine(RuleBasedStateMachine):
             self.model.submit(record(), key)
 
     @precondition(is_open)
+    @rule(key=keys, many=st.lists(sizes, min_size=1, max_size=8), identity=identities)
+    def submit_many(self, key: str, many: list[int], identity: Any) -> None:
+        self.model.submit_many([record(identity=identity, size=size) for size in many], key)
+
+    @precondition(is_open)
     @rule(key=keys, members=st.lists(st.tuples(identities, sizes), min_size=1, max_size=4), life=lives)
     def submit_group(self, key: str, members: list[tuple[Any, int]], life: float) -> None:
         expires_at = self.model.now + life

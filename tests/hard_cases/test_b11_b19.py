@@ -17,8 +17,8 @@ from tests.hard_cases.guards import guards
 pytestmark = pytest.mark.anyio
 
 
-@guards("batcher._core.engine", "Engine._press_all", "house.press(now)", broken="pass")
-@guards("batcher._core.engine", "Engine._press", "lane.force(FlushReason.PRESSURE)", broken="pass")
+@guards("batcher._core.arriving", "Arriving._press_all", "house.press(now)", broken="pass")
+@guards("batcher._core.arriving", "Arriving._press", "lane.force(FlushReason.PRESSURE)", broken="pass")
 @pytest.mark.parametrize("lane_records", [6, 2], ids=["the house is full", "a lane is full"])
 async def test_b11_a_house_full_of_half_filled_batches_sends_them(lane_records):
     """Whoever waits for a place makes those leave who hold one and only wait for company.

@@ -154,8 +154,9 @@ async def test_stress_a_long_queue_costs_no_more_per_record(waiting):
 
             def __iter__(self) -> Any:
                 nonlocal walked
-                walked += len(original)
-                return iter(original)
+                for entry in original:
+                    walked += 1
+                    yield entry
 
             def __getitem__(self, index: int) -> Any:
                 nonlocal walked

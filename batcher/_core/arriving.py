@@ -1,0 +1,234 @@
+"""Arriving: who is let in at once, who waits for a place, and who comes in when a time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from operator import attrgetter
+
+from batcher._core.entries import NO_EXTRAS, Backoff, Entry, Group, Unit
+from batcher._core.house import House
+from batcher._core.lanes import Lane, fits
+from batcher._core.leaving import Leaving
+from batcher._core.pacing import Meter
+from batcher._core.returning import Returning
+from batcher._core.states import State
+from batcher._core.verbs import Verb
+from batcher.errors import InvalidGroup, InvalidRecord
+from batcher.events import FlushReason
+from batcher.policies import Limits
+
+BUFFERED, NOTHING = State.BUFFERED, Verb.NOTHING  # a lookup less for every record
+_size_of, _extras_of = attrgetter("size"), attrgetter("extras")
+
+
+class Arriving:
+    """Lets records into the house: new ones, those that waited for a place, and those whose time has come."""
+
+    def __init__(self, house: House, limits: Limits, leaving: Leaving, returning: Returning) -> None:
+        self.house = house
+        self._limits = limits
+        self._max_lane_bytes = limits.lane_bytes
+        self._leaving = leaving
+        self._returning = returning
+        self._lanes = house.lanes
+        self._admission = house.admission
+
+    def submit(self, entry: Entry, key: Hashable, now: float) -> Verb:
+        """Take a new *entry* in, or make it wait for a place (then its state is WAITING).
+
+        :raises InvalidRecord: it fits no batch of its lane
+        """
+        try:
+            lane = self._lanes[key]
+        except KeyError:
+            lane = self.house.open_lane(key, now)
+        entry.lane = lane
+        admission, size = self._admission, entry.size
+        if (
+            admission.pending >= admission.free_until
+            or lane.pending >= lane.careful_from
+            or entry.extras is not NO_EXTRAS
+            or (size and (size > lane.hard_max_bytes or not self._has_room_for(size, lane)))
+        ):
+            return self._submit_with_care(entry, lane, now)
+        # House.accept() and Lane.append() for a fresh record without extras, unrolled.
+        entry.accepted_at = now
+        entry.state = BUFFERED
+        admission.pending += 1
+        lane.pending += 1
+        full = False
+        if size:
+            admission.pending_bytes += size
+            lane.pending_bytes += size
+            lane.size += size
+            full = lane.size >= lane.max_bytes
+        queue = lane.queue
+        queue.append(entry)
+        count = len(queue)
+        if full or (count >= lane.max_records and count - lane.dead >= lane.max_records):
+            if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
+                return NOTHING  # the end of a call will send it, or the end of a window
+            self.collect(now)  # what is due already is served before new input
+            self.house.attend(lane, now)
+            return Verb.DISPATCH if self._has_work() else Verb.CLOCK
+        if count == 1:  # tombstones do not stand alone in a queue
+            self.house.expect(lane, now)
+            return Verb.CLOCK
+        return NOTHING
+
+    def submit_many(self, entries: Sequence[Entry], key: Hashable, now: float) -> int:
+        """Take in the first of some new *entries*, as many as need no closer look.
+
+        :returns: how many were taken in; :meth:`submit` the others, and then :meth:`Engine.complete` the last
+        """
+        self.collect(now)  # what is due already is served before new input
+        lane = self._lanes.get(key) or self.house.open_lane(key, now)
+        admission = self._admission
+        room = min(admission.free_until - admission.pending, lane.careful_from - lane.pending)
+        taken = entries if len(entries) <= room else entries[: max(0, int(room))]
+        size = sum(map(_size_of, taken))
+        if not taken or not self._are_plain(taken, size, lane):
+            self.house.forget_if_idle(lane, now)
+            return 0
+        for entry in taken:
+            entry.lane = lane
+            entry.accepted_at = now
+            entry.state = BUFFERED
+        admission.hold(lane, len(taken), size)
+        lane.queue.extend(taken)
+        lane.size += size
+        self.house.expect(lane, now)
+        return len(taken)
+
+    def _are_plain(self, entries: Sequence[Entry], size: int, lane: Lane) -> bool:
+        """Return whether nothing is to be looked at for each of them, *size* bytes in all."""
+        if any(extras is not NO_EXTRAS for extras in set(map(_extras_of, entries))):
+            return False
+        return not size or (self._has_room_for(size, lane) and max(map(_size_of, entries)) <= lane.hard_max_bytes)
+
+    def _has_room_for(self, size: int, lane: Lane) -> bool:
+        """Return whether so many bytes more may be pending."""
+        return (
+            self._admission.pending_bytes + size <= self._limits.max_pending_bytes
+            and lane.pending_bytes + size <= self._max_lane_bytes
+        )
+
+    def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
+        if entry.size > lane.hard_max_bytes:
+            self.house.forget_if_idle(lane, now)
+            raise InvalidRecord(
+                f"the record is too large: {entry.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
+            )
+        return self._admit(entry, now)
+
+    def submit_group(self, members: Sequence[Entry], key: Hashable, now: float) -> tuple[Group, Verb]:
+        """Take an all-or-none group in whole, or make it wait whole.
+
+        :raises InvalidGroup: it breaks a rule; nothing of it was accepted
+        """
+        lane = self._lanes.get(key) or self.house.open_lane(key, now)
+        group = Group(members)
+        group.lane = lane
+        if problem := self._group_problem(group):
+            self.house.forget_if_idle(lane, now)
+            raise InvalidGroup(problem)
+        for member in members:
+            member.lane = lane
+        return group, self._admit(group, now)
+
+    def _group_problem(self, group: Group) -> str | None:
+        if not group.lane.all_or_none:
+            return "this destination cannot apply these writes all or none: submit them without all_or_none"
+        if len(set(group.identities)) < len(group.identities):
+            return "two writes of the group touch the same record: merge them into one"
+        problem = fits(group.lane, group) or self._admission.impossible(len(group.members), group.size)
+        return problem and f"the group is too large: {problem}; a group is never split"
+
+    def _admit(self, unit: Unit, now: float) -> Verb:
+        admission, count = self._admission, len(unit.members)
+        try:
+            self.house.identities.probe(unit)
+        except Exception:
+            self.house.forget_if_idle(unit.lane, now)
+            raise
+        for member in unit.members:
+            member.state = State.WAITING
+        if problem := admission.impossible(count, unit.size):
+            self.house.forget_if_idle(unit.lane, now)
+            raise InvalidRecord(f"the record is too large: {problem}")
+        if unit.lane.filled_by(unit):
+            self.collect(now)  # what is due already is served before new input
+            self.house.keep(unit.lane)  # forgotten if what has just expired was its last
+        if admission.must_wait(unit.lane, count, unit.size):
+            admission.enqueue(unit)
+            self.house.watch_expiry(unit)
+            self._press(unit.lane, now)
+            return Verb.WAIT
+        admission.hold(unit.lane, count, unit.size)
+        self._accept(unit, now)
+        return Verb.DISPATCH if self._has_work() else Verb.CLOCK
+
+    def _accept(self, unit: Unit, now: float) -> None:
+        self.house.accept(unit, now)
+        self.tell_early(unit.lane, now)
+        if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
+            self._leaving.withdraw(unit, now, why)
+            self.collect(now)  # who waited for it
+
+    def tell_early(self, lane: Lane, now: float) -> None:
+        """Settle those whose deadline comes before the end of a pause of their lane."""
+        if lane.mortal is not None and lane.paused_until > now:
+            self._leaving.tell_early(lane, lane.paused_until, "its lane is paused", now)
+
+    def _has_work(self) -> bool:
+        """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
+        house = self.house
+        if house.settled or house.admitted:
+            return True
+        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < house.allowance.limit
+
+    def _press(self, lane: Lane, now: float) -> None:
+        """Make half-filled batches due when they hold the places that others wait for."""
+        lane.force(FlushReason.PRESSURE)
+        self.house.attend(lane, now)
+        if lane.parked:  # what holds these places waits for a batch of another lane
+            self.house.press(now)
+        self._press_all(now)
+
+    def _press_all(self, now: float) -> None:
+        """Notice whether the house has become full for somebody whose lane has room, or no longer is."""
+        house, full = self.house, self._admission.house_is_full
+        if full and not house.under_pressure:
+            house.press(now)
+        house.under_pressure = full
+
+    def bring_in(self, now: float) -> None:
+        """Bring in everything whose time has come, and everybody for whom there is a place."""
+        self.collect(now)
+        if self._admission.queues:
+            self._let_in(now)
+
+    def collect(self, now: float) -> None:
+        """Bring in everything whose time has come."""
+        house = self.house
+        if house.deadlines.next_at > now:
+            return
+        for item in house.deadlines.pop_due(now):
+            if isinstance(item, Lane):
+                house.attend(item, now)
+                house.forget_if_idle(item, now)
+            elif isinstance(item, Backoff):
+                self._returning.bring_back(item, now)
+            elif isinstance(item, Meter):
+                house.pacing.look_at(item, now)
+            else:
+                assert isinstance(item, (Entry, Group))
+                self._leaving.withdraw(item, now, "its deadline passed")
+
+    def _let_in(self, now: float) -> None:
+        house, admission = self.house, self._admission
+        while (unit := admission.next_admitted()) is not None:
+            house.under_pressure = house.under_pressure and admission.house_is_full
+            self._accept(unit, now)
+            house.admitted.append(unit)
+        self._press_all(now)
