@@ -167,12 +167,13 @@ class AllSettled:
         self._watch_next()
 
     def add(self, waiter: AwaitableWaiter) -> None:
-        """Take one more in."""
+        """Take one more in, and drop those who gave up."""
+        self._waiters = [each for each in self._waiters if not each.done()]
         self._waiters.append(waiter)
 
     def done(self) -> bool:
-        """Return whether nobody waits any more. As long as nobody does yet, it goes on."""
-        return bool(self._waiters) and all(waiter.done() for waiter in self._waiters)
+        """Return False: there may be more to tell."""
+        return False
 
     def set_result(self, result: None, /) -> None:
         """The one that it watches has its outcome: go on to the next that has none."""

@@ -305,7 +305,7 @@ class Shell:
         """
         crew = self._opened("flush()")
         flushed, all_settled = self._flushed
-        if flushed != self._accepted or all_settled.done():
+        if flushed != self._accepted:
             self._engine.flush(crew.now())
             all_settled = AllSettled(self._engine.pending_entries())
             self._flushed = self._accepted, all_settled

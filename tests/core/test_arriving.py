@@ -51,10 +51,10 @@ def test_they_stand_behind_those_who_came_before() -> None:
     A half-filled batch is filled up first, and what has become due leaves before them.
     """
     engine = make_engine()
-    submit(engine, record("ada"))
     submit(engine, record("due"), key="deals")
-    engine.submit_many(numbered(3), "contacts", 5.0)
-    assert [batch.records for batch in dispatched(engine, 5.0)] == [["ada", 0, 1], ["due"]]
+    submit(engine, record("ada"), now=1.0)
+    engine.submit_many(numbered(2), "contacts", 5.0)
+    assert [batch.records for batch in dispatched(engine, 5.0)] == [["due"], ["ada", 0, 1]]
 
 
 @pytest.mark.parametrize(
