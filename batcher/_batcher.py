@@ -192,10 +192,9 @@ class Batcher(Shell, Generic[R, T]):
                 self._extras(crew, identity, None if identity is None else 0.0, deadline)
                 for identity in names or repeat(None, len(records))
             ]
-        entries = self._entries(records, extras)
         if all_or_none:
-            return await self._accept_group(crew, entries, key)
-        return await self._accept_all(crew, entries, [(key, len(entries))])
+            return await self._accept_group(crew, self._entries(records, extras), key)
+        return await self._accept_all(crew, self._entries(records, extras), [(key, len(records))])
 
     def _entries(self, records: Iterable[R], extras: Iterable[Extras]) -> list[Entry]:
         """Return records that nobody waits for one by one."""

@@ -247,14 +247,31 @@ class Shell:
                 result_of(receipt)
 
     async def _accept_all(
-        self, crew: Crew, entries: list[Entry], runs: Iterable[tuple[Hashable, int]]
+        self, crew: Crew, entries: Iterable[Entry], runs: Iterable[tuple[Hashable, int]]
     ) -> list[Outcome]:
         """Accept records that each have a fate of their own, and wait for all of them.
 
-        :param entries: emptied in the end, so that each is gone when its outcome comes, and memory does not grow
+        :param entries: best known to nobody else: each is gone when its outcome is made, so that memory does not grow
         :param runs: how many of *entries* follow each other in which lane
         """
-        refused: dict[Entry, Outcome] = {}
+        left = list(entries)
+        del entries
+        refused = self._accept_runs(crew, left, runs)
+        accepted = [entry for entry in left if entry not in refused] if refused else left
+        await self._wait_for(crew, accepted, accepted)
+        del accepted
+        outcomes: list[Outcome] = []
+        left.reverse()
+        while left:
+            entry = left.pop()
+            outcomes.append(refused[entry] if entry in refused else _fate(entry))
+        return outcomes
+
+    def _accept_runs(
+        self, crew: Crew, entries: Sequence[Entry], runs: Iterable[tuple[Hashable, int]]
+    ) -> dict[Entry, Rejected]:
+        """Give records to the engine, and make due what they open; return those that can never be written."""
+        refused: dict[Entry, Rejected] = {}
         last: dict[Hashable, Entry] = {}
         end = 0
         for key, length in runs:
@@ -271,15 +288,7 @@ class Shell:
         for entry in last.values():
             self._engine.complete(entry, crew.now())
         crew.turn()
-        accepted = [entry for entry in entries if entry not in refused] if refused else entries
-        await self._wait_for(crew, accepted, accepted)
-        del accepted
-        entries.reverse()
-        outcomes: list[Outcome] = []
-        while entries:
-            entry = entries.pop()
-            outcomes.append(refused.get(entry) or _fate(entry) if refused else _fate(entry))
-        return outcomes
+        return refused
 
     async def _accept_group(self, crew: Crew, entries: Sequence[Entry], key: Hashable) -> list[Outcome]:
         """Accept an all-or-none group, and wait for it."""

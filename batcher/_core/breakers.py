@@ -144,7 +144,8 @@ class Breakers:
         if self._policy is None or self._of_all is None:
             return None
         if sign.failure is None:
-            self._close(lane, now)
+            if lane.breaker is not None or self._failed:
+                self._close(lane, now)
             return None
         if lane.breaker is None or self._of_lanes.get(lane.key) is not lane.breaker:  # which may have been forgiven
             lane.breaker = self._of_lanes[lane.key] = Breaker(self._policy)

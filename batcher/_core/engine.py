@@ -175,15 +175,17 @@ class Engine:
         """Take from a call what it says of the destination."""
         house, lane = self.house, batch.lane
         of_lane, of_all = batch.changes
-        slow = sign is GOOD and not batch.asks and lane.service.note(len(batch.sent), now - batch.dispatched_at)
+        slow = sign is GOOD and not batch.asks and lane.note_answer(batch, now)
         lane.allowance.note_answer(of_lane, congested=sign.congested, slow=slow)
         house.allowance.note_answer(lane, of_all, congested=sign.congested)
         if lane.small_until <= now:
             lane.fill_up()
         if batch.asks and sign.failure is None:
             return  # an answer to a question says nothing of how writes fare
+        breaker = lane.breaker
         refused = house.breakers.note(lane, sign, now)
-        house.be_careful(lane)
+        if lane.breaker is not breaker:
+            house.be_careful(lane)
         if refused is not None:
             self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
             if refused.everybody:

@@ -164,15 +164,16 @@ class House:
 
     def forget_if_idle(self, lane: Lane, now: float) -> None:
         """Drop a lane that holds nothing, so that keys that are gone cost nothing."""
-        if lane.idle(now) and not self.admission.waiting(lane):
-            self.lanes.pop(lane.key, None)
-            self.ring.discard(lane)
-            self.filling.pop(lane, None)
-            self.deadlines.drop(lane)
-            if lane.meters:
-                self.pacing.leave(lane, now)
-            if self.tenants is not None:
-                self.tenants.leave(lane)
+        if not lane.idle(now) or self.admission.waiting(lane) or self.lanes.get(lane.key) is not lane:
+            return
+        del self.lanes[lane.key]
+        self.ring.discard(lane)
+        self.filling.pop(lane, None)
+        self.deadlines.drop(lane)
+        if lane.meters:
+            self.pacing.leave(lane, now)
+        if self.tenants is not None:
+            self.tenants.leave(lane)
 
     # Arriving
 

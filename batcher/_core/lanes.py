@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from batcher._core.attempts import attempt_of
 from batcher._core.concurrency import Allowance, ServiceTime
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from batcher._core.breakers import Breaker
     from batcher._core.pacing import Meter
     from batcher._core.tenants import Tenant
+
+
+# What most lanes never have. Shared, and never changed: a lane that needs one makes its own.
+NO_SERVICE: Final = ServiceTime()
+NO_BUNDLES: Final[deque[Bundle]] = deque()
+NONE_SHELVED: Final[dict[Bundle, None]] = {}
+NONE_HASTENED: Final = Deadlines()
 
 
 class Lane:
@@ -92,7 +99,7 @@ class Lane:
         self.small_until = inf
         self.max_delay = max_delay
         self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
-        self.service = ServiceTime()
+        self.service = NO_SERVICE
         self.breaker: Breaker | None = None  # if its last call has failed
         self.tenant: Tenant | None = None  # if lanes are shared out
         self.careful_from = inf  # pending records: a newcomer must look closer then
@@ -113,12 +120,12 @@ class Lane:
         self.queue: deque[Entry] = deque()  # single records, tombstones among them
         self.dead = 0  # tombstones
         self.size = 0  # bytes of the living
-        self._bundles: deque[Bundle] = deque()
-        self.shelved: dict[Bundle, None] = {}  # that wait for what becomes of their sibling
+        self._bundles = NO_BUNDLES
+        self.shelved = NONE_SHELVED  # those that wait for what becomes of their sibling
         self._bundle_was_last = False
         self._forced = 0  # leading entries of the queue, tombstones included, that are due whatever the time
         self._forced_by = FlushReason.FLUSH
-        self._hastened = Deadlines()  # records that are due before the one that opened their batch
+        self._hastened = NONE_HASTENED  # records that are due before the one that opened their batch
 
     def idle(self, now: float) -> bool:
         """Return whether the lane holds no record, no call and no pause."""
@@ -176,7 +183,10 @@ class Lane:
                 advance([entry for entry in each.entries if entry.state is not State.BUFFERED], State.BUFFERED)
                 for entry in each.entries:
                     entry.own_extras().bundled = True
+        if self._bundles is NO_BUNDLES:
+            self._bundles = deque()
         if bundle.sibling is not None:
+            self.shelved = self.shelved or {}
             self.shelved[bundle.sibling] = None
         if first:
             self._bundles.appendleft(bundle)
@@ -198,6 +208,8 @@ class Lane:
     def hasten(self, entry: Entry, at: float) -> None:
         """Make everything up to *entry* due at *at*, whichever record opened the batch."""
         if not entry.extras.bundled:  # a bundle is due anyway
+            if self._hastened is NONE_HASTENED:
+                self._hastened = Deadlines()
             self._hastened.schedule(entry, at)
 
     def withdraw(self, entry: Entry) -> None:
@@ -217,18 +229,25 @@ class Lane:
 
     # Leaving
 
+    def note_answer(self, batch: Batch, now: float) -> bool:
+        """Learn from a call that ended well how long one takes; return whether it was slow."""
+        if self.service is NO_SERVICE:
+            self.service = ServiceTime()
+        return self.service.note(len(batch.sent), now - batch.dispatched_at)
+
     def due_at(self) -> float | None:
         """Return when the next batch is due: ``-inf`` whatever the time, None if nothing is buffered."""
         if self.dead or self._bundles:
             self._trim()
-        if not self.queue and not self._bundles:
-            return None
-        return min(self._queue_due_at(), self._bundles[0].due_at if self._bundles else inf)
+        if self._bundles:
+            return min(self._queue_due_at(), self._bundles[0].due_at)
+        return self._queue_due_at() if self.queue else None
 
     def _queue_due_at(self) -> float:
         if self._forced or len(self.queue) - self.dead >= self.max_records or self.size >= self.max_bytes:
             return -inf
-        return min(self.queue[0].due_at if self.queue else inf, self._hastened.next_at)
+        at = self.queue[0].due_at if self.queue else inf
+        return min(at, self._hastened.next_at) if self._hastened else at
 
     def _trim(self) -> None:
         queue = self.queue

@@ -67,7 +67,7 @@ def test_they_stand_behind_those_who_came_before() -> None:
         ({"max_pending_records": 6, "max_lane_records": 6}, 5),
     ],
 )
-def test_no_more_than_there_are_places(limits: dict[str, int], taken: int) -> None:
+def test_no_more_than_there_are_places(limits: dict[str, Any], taken: int) -> None:
     """
     The others are left as they were, for submit() to make them wait.
     """
@@ -116,7 +116,7 @@ def test_one_with_an_identity_among_them() -> None:
         ([6, 7], {"max_lane_bytes": 12}, 0),
     ],
 )
-def test_bytes(sizes: list[int], limits: dict[str, int], taken: int) -> None:
+def test_bytes(sizes: list[int], limits: dict[str, Any], taken: int) -> None:
     """
     All of them or none, where their bytes are counted; and what they take is held.
     """
