@@ -127,7 +127,8 @@ class Batcher(Shell, Generic[R, T]):
             crew.abandon((entry,))
             raise
         verdict = entry.verdict
-        result: T = result_of(entry) if isinstance(verdict, Outcome) else verdict
+        # Not isinstance(), which looks twice at what is no instance.
+        result: T = result_of(entry) if issubclass(type(verdict), Outcome) else verdict
         return result
 
     def submit_nowait(

@@ -7,8 +7,7 @@ engine what is to be done and does it, in the same step: nothing is queued witho
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import ContextVar
 from math import inf
 from random import random
@@ -42,8 +41,6 @@ class Sender(Protocol):
 # The crews whose write functions the current task runs in, or was started from.
 _working: ContextVar[tuple[Crew, ...]] = ContextVar("batcher_working_for", default=())
 working_for = _working.get
-
-_NOTHING: Final = nullcontext()
 
 # Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
 _NOWHERE: Final = object()
@@ -282,10 +279,10 @@ class Crew:
         """Make one call; return its answer, or what it raised."""
         cancellations = self.backend.cancellations()
         try:
-            with _NOTHING if self._reporter is None else self._reporter.around(batch):
-                if batch.asks:  # which the sender has said that it can answer
-                    return await cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
-                return await self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
+            if self._reporter is None:
+                return await self._begin(batch)
+            with self._reporter.around(batch):
+                return await self._begin(batch)
         except (Retry, Refused) as error:
             return error
         except Exception as error:
@@ -299,6 +296,11 @@ class Crew:
             if not late and (in_cancelled_scope() or self.backend.cancellations() > cancellations):
                 raise
             return error
+
+    def _begin(self, batch: Batch) -> Awaitable[Any]:
+        if batch.asks:  # which the sender has said that it can answer
+            return cast(Verifier, self._sender).verify(batch.lane.key, batch.records)
+        return self._sender.send(batch.lane.key, batch.records, all_or_none=batch.group is not None)
 
     def _answered(self, batch: Batch, answer: Any, began_at: float) -> None:
         given_up = not batch.entries

@@ -346,7 +346,7 @@ class Shell:
 
 def _fate(entry: Entry) -> Outcome:
     """Return the outcome of a settled record, one among many."""
-    verdict = entry.verdict
+    verdict: Outcome | Any = entry.verdict
     if not isinstance(verdict, Outcome):
         return Written(data=verdict)
     if verdict is NOT_ACCEPTED:  # because the batcher closed; among many that is an outcome like any other

@@ -107,18 +107,15 @@ class SharedAllowance:
     only when most of the lanes heard in a round trip, and at least two of them, were congested.
     """
 
-    __slots__ = ("_allowance", "_answers", "_before", "_heard")
+    __slots__ = ("_allowance", "_answers", "_before", "_heard", "limit")
 
     def __init__(self, ceiling: float) -> None:
         self._allowance = Allowance(ceiling)
+        self.limit = ceiling
+        """Calls that may be out."""
         self._before: float | None = None  # the limit, while one call at a time is allowed
         self._heard: dict[Hashable, bool] = {}  # lane -> whether its last call was congested, in this round trip
         self._answers = 0
-
-    @property
-    def limit(self) -> float:
-        """Calls that may be out."""
-        return self._allowance.limit
 
     def note_sent(self, out: int) -> int:
         """As :meth:`Allowance.note_sent`."""
@@ -135,6 +132,7 @@ class SharedAllowance:
         trouble = sum(self._heard.values())
         if not trouble or (trouble > 1 and 2 * trouble > len(self._heard)):
             self._allowance.note_answer(changes, congested=trouble > 0)
+            self.limit = self._allowance.limit
         self._heard.clear()
         self._answers = 0
 
@@ -152,5 +150,6 @@ class SharedAllowance:
 
     def _set(self, limit: float) -> None:
         self._allowance.change(limit)
+        self.limit = limit
         self._heard.clear()
         self._answers = 0

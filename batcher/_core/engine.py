@@ -28,6 +28,7 @@ from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
 PROBE = 1  # records of a batch that finds out whether a breaker may be closed
+_A_BUG = Sign(congested=True, failure="an error in the batcher")
 _AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
 
 
@@ -85,14 +86,16 @@ class Engine:
     def poll(self, now: float) -> Plan:
         """Return all that is to be done now."""
         house = self.house
-        self._arriving.bring_in(now)
+        if house.deadlines.next_at <= now or house.admission.queues:
+            self._arriving.bring_in(now)
         batches: list[Batch] = []
-        while len(house.in_flight) < house.allowance.limit:
-            lane = house.pacing.release(now, house.closes_at)
+        ring, awake = house.ring, house.pacing.awake
+        while (ring or awake) and len(house.in_flight) < house.allowance.limit:
+            lane = house.pacing.release(now, house.closes_at) if awake else None
             if lane is None:
-                if not house.ring:
+                if not ring:
                     break
-                lane = house.ring.take()
+                lane = ring.take()
             if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
                 self._leaving.give_up(lane, now, why)
                 self._arriving.bring_in(now)  # who waited for a place, or for one of these
@@ -155,8 +158,9 @@ class Engine:
         del house.in_flight[batch]
         batch.attempt.ended_at = min(batch.attempt.ended_at, now)
         batch.lane.in_flight -= 1
-        house.part_late(batch, now)
-        sign = Sign(congested=True, failure="an error in the batcher")
+        if batch.parting:
+            house.part_late(batch, now)
+        sign = _A_BUG
         try:
             sign = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
@@ -167,7 +171,8 @@ class Engine:
             raise
         finally:
             self._learn(batch, sign, now)
-        self._arriving.tell_early(batch.lane, now)
+        if batch.lane.mortal is not None:
+            self._arriving.tell_early(batch.lane, now)
         house.attend(batch.lane, now)
         house.forget_if_idle(batch.lane, now)
 

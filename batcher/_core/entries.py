@@ -223,6 +223,7 @@ class Batch:
     """What one call carries. ``records`` are in the order in which the verdicts must come."""
 
     __slots__ = (
+        "asks",
         "attempt",
         "bundle",
         "changes",
@@ -245,6 +246,7 @@ class Batch:
         self.size = size
         self.reason = reason
         self.bundle = bundle
+        self.asks = bundle is not None and bundle.asks  # what became of these records; it writes nothing
         self.attempt: Attempt  # once it has left
         self.dispatched_at = 0.0
         self.changes = (0, 0)  # of the allowances of its lane and of all, before it left
@@ -253,11 +255,6 @@ class Batch:
     def group(self) -> Group | None:
         """The group that this batch carries, if it is one."""
         return None if self.bundle is None else self.bundle.group
-
-    @property
-    def asks(self) -> bool:
-        """Whether the call asks what became of these records, and writes nothing."""
-        return self.bundle is not None and self.bundle.asks
 
     @property
     def records(self) -> list[Any]:

@@ -20,7 +20,7 @@ from batcher._core.states import State, advance, check
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
 
-IN_FLIGHT = State.IN_FLIGHT  # a lookup less for every record
+BUFFERED, IN_FLIGHT = State.BUFFERED, State.IN_FLIGHT  # a lookup less for every record
 
 if TYPE_CHECKING:
     from batcher._core.breakers import Breaker
@@ -247,7 +247,7 @@ class Lane:
         if self._forced or len(self.queue) - self.dead >= self.max_records or self.size >= self.max_bytes:
             return -inf
         at = self.queue[0].due_at if self.queue else inf
-        return min(at, self._hastened.next_at) if self._hastened else at
+        return at if self._hastened is NONE_HASTENED else min(at, self._hastened.next_at)
 
     def _trim(self) -> None:
         queue = self.queue
@@ -287,10 +287,11 @@ class Lane:
 
     def _let_go(self, batch: Batch, number: int, now: float) -> Batch:
         """Have a batch leave. With advance(), unrolled: one pass over its records."""
-        check(batch.entries, IN_FLIGHT)
         batch.dispatched_at = now
         batch.attempt = attempt = attempt_of(batch, number, now)
         for entry in batch.entries:
+            if entry.state is not BUFFERED:
+                check(batch.entries, IN_FLIGHT)  # which raises
             entry.attempt = attempt
             entry.state = IN_FLIGHT
         self.due_since = self.held_since = inf
