@@ -152,6 +152,9 @@ class Callers:
     def _hold(self, submission: Submission, receipt: Receipt[Any]) -> None:
         if submission.accepted_at is None:
             self._accept(submission)
+        if receipt.done:  # before its caller had its turn: the place may be somebody else's already
+            self._tell(submission, receipt.outcome, receipt.timing)
+            return
         self._count(submission, 1)
         receipt.add_done_callback(partial(self._hear, submission))
         if submission.gives_up_after is not None:
