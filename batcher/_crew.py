@@ -114,7 +114,7 @@ class Crew:
 
         :raises BatcherClosed: always, then
         """
-        if self.open_in is _NOWHERE:
+        if not self.takes_records:
             raise BatcherClosed("the batcher is closing or closed and takes no more records")
 
     # Doing what the engine says
@@ -361,6 +361,21 @@ class Crew:
         """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""
         if self._reporter is not None:
             self._reporter.cut_off(self.now())
+
+    @property
+    def takes_records(self) -> bool:
+        """Whether it is open, and not closing."""
+        return self.open_in is not _NOWHERE
+
+    async def place_for(self, unit: Unit) -> None:
+        """Wait until *unit* has its place, or is settled without one."""
+        if unit.state is State.WAITING:
+            self.admissions[unit] = place = self.new_waiter()
+            try:
+                await place
+            except BaseException:
+                self.admissions.pop(unit, None)
+                raise
 
     async def wait_for(self, all_settled: AllSettled) -> None:
         """Wait until all records of *all_settled* have their outcomes."""

@@ -13,14 +13,15 @@ import attrs
 
 from batcher._backend import current_backend
 from batcher._core.engine import Engine
-from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, Unit
+from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
 from batcher._crew import Crew, Sender
 from batcher._hooks import as_hook, capture_of
+from batcher._intake import NO_PLACE, Intake
 from batcher._receipts import AllSettled, Receipt, result_of
-from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
+from batcher.errors import BatcherError, BatcherNotOpen, Overloaded
 from batcher.events import Hook
-from batcher.outcomes import NotWritten, Outcome, Rejected, Written
+from batcher.outcomes import Outcome, Written
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
 
 if TYPE_CHECKING:
@@ -236,11 +237,9 @@ class Shell:
     async def _accept_in_turn(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
         self._accept(crew, receipt, key)
         if receipt.state is State.WAITING:
-            crew.admissions[receipt] = place = crew.new_waiter()
             try:
-                await place
+                await crew.place_for(receipt)
             except BaseException:
-                crew.admissions.pop(receipt, None)
                 crew.abandon((receipt,))
                 raise
             if receipt.done and receipt.verdict is NOT_ACCEPTED:
@@ -256,10 +255,7 @@ class Shell:
         """
         left = list(entries)
         del entries
-        refused = self._accept_runs(crew, left, runs)
-        accepted = [entry for entry in left if entry not in refused] if refused else left
-        await self._wait_for(crew, accepted, accepted)
-        del accepted
+        refused = await self._take_in(crew, left, runs)
         outcomes: list[Outcome] = []
         left.reverse()
         while left:
@@ -267,45 +263,36 @@ class Shell:
             outcomes.append(refused[entry] if entry in refused else _fate(entry))
         return outcomes
 
-    def _accept_runs(
+    async def _take_in(
         self, crew: Crew, entries: Sequence[Entry], runs: Iterable[tuple[Hashable, int]]
-    ) -> dict[Entry, Rejected]:
-        """Give records to the engine, and make due what they open; return those that can never be written."""
-        refused: dict[Entry, Rejected] = {}
-        last: dict[Hashable, Entry] = {}
-        end = 0
-        for key, length in runs:
-            start, end = end, end + length
-            taken = self._engine.submit_many(entries[start:end], key, crew.now())
-            if taken:
-                last[key] = entries[start + taken - 1]
-            for entry in entries[start + taken : end]:
-                try:
-                    crew.obey(self._engine.submit(entry, key, crew.now()))
-                    last[key] = entry
-                except InvalidRecord as error:
-                    refused[entry] = Rejected((error.detail,))
-        for entry in last.values():
-            self._engine.complete(entry, crew.now())
-        crew.turn()
-        return refused
+    ) -> dict[Entry, Outcome]:
+        """See *entries* to their outcomes; return those that were never taken, with what to say of them."""
+        intake = Intake(crew, self._engine)
+        try:
+            end = 0
+            for key, length in runs:
+                start, end = end, end + length
+                intake.offer(key, entries[start:end])
+            intake.complete()
+            await intake.wait()
+            await crew.wait_for(AllSettled(intake.taken))
+        except BaseException:
+            crew.abandon(intake.taken)
+            raise
+        return intake.refused
 
     async def _accept_group(self, crew: Crew, entries: Sequence[Entry], key: Hashable) -> list[Outcome]:
         """Accept an all-or-none group, and wait for it."""
         group, verb = self._engine.submit_group(entries, key, crew.now())
         crew.obey(verb)
-        await self._wait_for(crew, entries, (group,))
-        return list(map(_fate, entries))
-
-    # Waiting
-
-    async def _wait_for(self, crew: Crew, entries: Iterable[Entry], withdrawable: Sequence[Unit]) -> None:
-        """Wait until all *entries* are settled; if cancelled, withdraw what may be withdrawn."""
         try:
             await crew.wait_for(AllSettled(entries))
         except BaseException:
-            crew.abandon(withdrawable)
+            crew.abandon((group,))
             raise
+        return list(map(_fate, entries))
+
+    # Waiting
 
     async def flush(self) -> None:
         """Make everything accepted so far due, and wait until each of it has its outcome.
@@ -350,5 +337,5 @@ def _fate(entry: Entry) -> Outcome:
     if not isinstance(verdict, Outcome):
         return Written(data=verdict)
     if verdict is NOT_ACCEPTED:  # because the batcher closed; among many that is an outcome like any other
-        return NotWritten("the batcher closed while the record waited for a place")
+        return NO_PLACE
     return verdict
