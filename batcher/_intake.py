@@ -1,12 +1,14 @@
 """The intake: many records on their way in, as submit_all() hands them over.
 
 Each lane takes what it has room for at once. Where it has none, the first record without a place waits for all of its
-lane: a million of them hold up nobody for longer than one would, and their lanes do not hold up each other.
+lane: a million of them hold up nobody for longer than one would, and their lanes do not hold up each other. Only where
+records have identities does each queue for its own place: their order counts from when they were handed over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import anyio
@@ -20,6 +22,7 @@ from batcher.outcomes import NotWritten, Outcome, Rejected
 
 NO_PLACE: Final = NotWritten("the batcher closed while the record waited for a place")
 
+_extras_of = attrgetter("extras")
 _WINDOW = 1_000  # records offered at a time; behind a place that has become free there are rarely more
 
 
@@ -37,12 +40,15 @@ class Intake:
     def offer(self, key: Hashable, run: Sequence[Entry]) -> None:
         """Have the lane take what it has room for."""
         queue = self._queues.get(key)
-        if queue is not None:
+        if any(extras.identity is not None for extras in set(map(_extras_of, run))):
+            for entry in [*self._queues.pop(key, ())[1:], *run]:
+                self._submit(key, entry)
+        elif queue is not None:
             queue.extend(run)
-            return
-        taken = self._take(key, run, 0)
-        if taken < len(run):
-            self._queues[key] = list(run[taken:])
+        else:
+            taken = self._take(key, run, 0)
+            if taken < len(run):
+                self._queues[key] = list(run[taken:])
 
     def complete(self) -> None:
         """Make due what the lanes have taken, but for those that have more to come."""
@@ -70,8 +76,9 @@ class Intake:
                 self.refused.update(dict.fromkeys(queue[first + 1 :], NO_PLACE))
                 return
             first = self._take(key, queue, first + 1)
-        self._engine.complete(self._last[key], self._crew.now())
-        self._crew.turn()
+            if first == len(queue):
+                self._engine.complete(self._last[key], self._crew.now())
+            self._crew.turn()
 
     def _take(self, key: Hashable, entries: Sequence[Entry], first: int) -> int:
         """Submit *entries* from *first* on, and return which of them waits for a place; how many there are, if none."""
@@ -90,11 +97,10 @@ class Intake:
     def _submit(self, key: Hashable, entry: Entry) -> bool:
         """Submit one record, and return whether it has to wait for a place."""
         try:
-            verb = self._engine.submit(entry, key, self._crew.now())
+            self._engine.submit(entry, key, self._crew.now())
         except InvalidRecord as error:
             self.refused[entry] = Rejected((error.detail,))
             return False
         self.taken.append(entry)
         self._last[key] = entry
-        self._crew.obey(verb)
         return entry.state is State.WAITING
