@@ -368,14 +368,10 @@ class Crew:
         return self.open_in is not _NOWHERE
 
     async def place_for(self, unit: Unit) -> None:
-        """Wait until *unit* has its place, or is settled without one."""
+        """Wait until *unit* has its place, or is settled without one. If cancelled, :meth:`abandon` it."""
         if unit.state is State.WAITING:
             self.admissions[unit] = place = self.new_waiter()
-            try:
-                await place
-            except BaseException:
-                self.admissions.pop(unit, None)
-                raise
+            await place
 
     async def wait_for(self, all_settled: AllSettled) -> None:
         """Wait until all records of *all_settled* have their outcomes."""

@@ -51,10 +51,9 @@ class Intake:
                 self._queues[key] = list(run[taken:])
 
     def complete(self) -> None:
-        """Make due what the lanes have taken, but for those that have more to come."""
-        for key, last in self._last.items():
-            if key not in self._queues:
-                self._engine.complete(last, self._crew.now())
+        """Make due what the lanes have taken."""
+        for last in self._last.values():
+            self._engine.complete(last, self._crew.now())
         self._crew.turn()
 
     async def wait(self) -> None:

@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from batcher import AutoBatchPolicy, Batcher, Limits, NotWritten, Rejected, Retry, Write, Writer, Written
+from batcher.destinations import Prepared
 from batcher.testing import ScriptedDestination
 from tests.api import Api
 
@@ -60,7 +62,8 @@ async def test_p10_who_comes_later_waits_for_one_of_them_and_not_for_all():
 async def test_p10_lanes_of_a_list_do_not_wait_for_each_other():
     """One lane of the list is paused and full; the others are written meanwhile, the last of each at once."""
     destination = ScriptedDestination(Retry("throttled", after=50, pause_lane=True))
-    writes = [Write(name, "create", {"n": n}) for n in range(10) for name in ("sick", "well", "fine")]
+    pairs = [(name, n) for n in range(0, 10, 2) for name in ("sick", "well", "fine")]
+    writes = [Write(name, "create", {"n": each}) for name, n in pairs for each in (n, n + 1)]
     limits = Limits(max_pending_records=20, max_lane_records=4)
     async with Writer(destination, limits=limits, auto_batch=THREES) as writer:
         start = anyio.current_time()
@@ -108,6 +111,25 @@ async def test_p11_those_without_a_place_when_the_batcher_closes_are_told():
     }
 
 
+async def test_p11_one_that_has_just_got_its_place_is_written():
+    """The batcher begins to close in the very moment in which a place has become free: whoever has it, has it."""
+    api = Api(seconds=1)
+    outcomes: list[Any] = []
+
+    async def all_of_them(batcher: Batcher[Any, Any]) -> None:
+        outcomes.extend(await batcher.submit_all(range(6)))
+
+    async with (
+        anyio.create_task_group() as tasks,
+        Batcher[Any, Any](api, limits=tight(3), auto_batch=THREES) as batcher,
+    ):
+        first = batcher.submit_nowait("first")
+        tasks.start_soon(all_of_them, batcher)
+        await first
+    assert told(outcomes) == [0, 1, 2, "not_written", "not_written", "not_written"]
+    assert api.batches == [("first", 0, 1), (2,)]
+
+
 async def test_p08_a_cancelled_list_submits_nothing_more():
     """What is in flight goes its way, what waits is withdrawn, and the rest never comes."""
     api = Api(seconds=1)
@@ -139,8 +161,8 @@ async def test_p10_a_deadline_counts_for_those_who_wait_for_a_place_too():
     api = Api(seconds=1)
     async with Batcher(api, limits=tight(max_lane_in_flight=1), auto_batch=THREES) as batcher:
         start = anyio.current_time()
-        outcomes = await batcher.submit_all(range(200), deadline=4)
-        assert anyio.current_time() - start < 6
+        outcomes = await batcher.submit_all(range(200), deadline=3.5)
+        assert anyio.current_time() - start < 5
     kinds = [type(outcome) for outcome in outcomes]
     written = kinds.count(Written)
     assert 6 <= written <= 15
@@ -157,3 +179,50 @@ async def test_p06_writes_of_one_identity_keep_their_order_behind_a_full_lane():
     sent = [record for batch in api.batches for record in batch]
     for identity in range(7):
         assert [n for n in sent if n % 7 == identity] == list(range(identity, 40, 7))
+
+
+async def test_p06_a_later_write_of_an_identity_does_not_overtake_a_list():
+    """Where records have identities, their order counts from when they were handed over, with a place or without."""
+    api = Api(seconds=1)
+    limits = tight(3, max_lane_in_flight=1)
+    async with Batcher[Any, Any](api, limits=limits, auto_batch=THREES) as batcher, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(batcher.submit_all, [*range(20), "old"], identities=[*range(20), "x"]))
+        await anyio.sleep(0.5)
+        assert await batcher.submit("new", identity="x") == "new"
+    sent = [record for batch in api.batches for record in batch]
+    assert sent[-2:] == ["old", "new"]
+
+
+class SomeHaveNames(ScriptedDestination):
+    """Creates have an identity if they say so."""
+
+    def encode(self, write: Write) -> Prepared:
+        return attrs.evolve(super().encode(write), identity=write.record.get("name"))
+
+
+async def test_p06_nor_one_that_stands_behind_records_without_identity():
+    """Those of the list that go before it queue for places of their own, then."""
+    destination = SomeHaveNames(seconds=1)
+    list_of_writes = [
+        *(Write("contact", "create", {"n": n}) for n in range(8)),
+        Write("deal", "create", {"n": 8}),
+        Write("contact", "create", {"n": 9, "name": "x"}),
+    ]
+    limits = Limits(max_pending_records=20, max_lane_records=3, max_lane_in_flight=1)
+    async with Writer(destination, limits=limits, auto_batch=THREES) as writer, anyio.create_task_group() as tasks:
+        tasks.start_soon(writer.submit_all, list_of_writes)
+        await anyio.sleep(0.5)
+        await writer.submit(Write("contact", "create", {"n": 10, "name": "x"}))
+    sent = [record["n"] for call in destination.calls if call.object == "contact" for record in call.records]
+    assert sent == [*range(8), 9, 10]
+
+
+async def test_p03_the_last_of_a_list_waits_for_no_company():
+    """What is left when the others are in leaves at once, whatever the delay."""
+    api = Api(seconds=1)
+    slow = AutoBatchPolicy(max_records=3, max_delay=60)
+    async with Batcher(api, limits=tight(max_lane_in_flight=1), auto_batch=slow) as batcher:
+        start = anyio.current_time()
+        assert told(await batcher.submit_all(range(22))) == list(range(22))
+        assert anyio.current_time() - start < 20
+    assert sum(api.sizes) == 22
