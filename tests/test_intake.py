@@ -172,6 +172,17 @@ async def test_p10_a_deadline_counts_for_those_who_wait_for_a_place_too():
     assert sum(api.sizes) == written
 
 
+async def test_p10_a_list_that_is_late_before_it_has_any_place():
+    """It is told so at once, all of it."""
+    api = Api(seconds=1)
+    async with Batcher(api, limits=tight(3), auto_batch=THREES) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(3)]
+        outcomes = await batcher.submit_all(range(20), deadline=0)
+        assert not receipts[0].done
+    assert told(outcomes) == ["not_written"] * 20
+    assert api.batches == [(0, 1, 2)]
+
+
 async def test_p06_writes_of_one_identity_keep_their_order_behind_a_full_lane():
     """The order in the list is the order in which they are accepted, and sent."""
     api = Api(seconds=1)
@@ -215,6 +226,7 @@ async def test_p06_nor_one_that_stands_behind_records_without_identity():
         tasks.start_soon(writer.submit_all, list_of_writes)
         await anyio.sleep(0.5)
         await writer.submit(Write("contact", "create", {"n": 10, "name": "x"}))
+        assert writer.statistics().waiting == 0
     sent = [record["n"] for call in destination.calls if call.object == "contact" for record in call.records]
     assert sent == [*range(8), 9, 10]
 
