@@ -103,11 +103,12 @@ class Batcher(Shell, Generic[R, T]):
         if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
             crew = self._opened("submit()")
         extras = NO_EXTRAS
-        if identity is not None or max_delay is not None or deadline is not None or self._size_of is not None:
-            extras = self._extras(crew, identity, self._measure(record), max_delay, deadline)
+        if identity is not None or max_delay is not None or deadline is not None:
+            extras = self._extras(crew, identity, max_delay, deadline)
         waiter = crew.new_waiter()
         entry = self._new_entry()
         entry.record = record
+        entry.size = 0 if self._size_of is None else self._measure(record)
         entry.waiter = waiter
         entry.extras = extras
         verb = self._engine.submit(entry, key, crew.now())
@@ -194,7 +195,7 @@ class Batcher(Shell, Generic[R, T]):
     def _receipt(
         self, crew: Crew, record: R, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None
     ) -> Receipt[T]:
-        return Receipt(crew, record, self._extras(crew, identity, self._measure(record), max_delay, deadline))
+        return Receipt(crew, record, self._measure(record), self._extras(crew, identity, max_delay, deadline))
 
     def _measure(self, record: R) -> int:
         if self._size_of is None:

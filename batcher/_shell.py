@@ -201,12 +201,10 @@ class Shell:
         crew.check_open()
         return crew
 
-    def _extras(
-        self, crew: Crew, identity: Hashable, size: int, max_delay: Seconds | None, deadline: Seconds | None
-    ) -> Extras:
-        if identity is None and not size and max_delay is None and deadline is None:
+    def _extras(self, crew: Crew, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None) -> Extras:
+        if identity is None and max_delay is None and deadline is None:
             return NO_EXTRAS
-        extras = Extras(identity, size)
+        extras = Extras(identity)
         if max_delay is not None:
             extras.delay = to_seconds("max_delay", max_delay)
         if deadline is not None:

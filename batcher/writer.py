@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from batcher._backend import Waiter
 from batcher._core.entries import Extras
 from batcher._crew import Crew
 from batcher._receipts import Receipt, result_of
@@ -125,8 +124,8 @@ class Writer(Shell):
         """
         crew = self._opened("submit()")
         prepared = self._prepare(write)
-        waiter = crew.new_waiter()
-        receipt = self._receipt(crew, write, prepared, max_delay, deadline, waiter)
+        receipt = self._receipt(crew, write, prepared, max_delay, deadline)
+        receipt.waiter = waiter = crew.new_waiter()
         self._accept(crew, receipt, prepared.lane)
         try:
             await waiter
@@ -219,16 +218,10 @@ class Writer(Shell):
         return self._destination.encode(write)
 
     def _receipt(
-        self,
-        crew: Crew,
-        write: Write,
-        prepared: Prepared,
-        max_delay: Seconds | None,
-        deadline: Seconds | None,
-        waiter: Waiter | None = None,
+        self, crew: Crew, write: Write, prepared: Prepared, max_delay: Seconds | None, deadline: Seconds | None
     ) -> WriteReceipt:
-        extras = self._extras(crew, prepared.identity, prepared.size_bytes, max_delay, deadline)
-        return WriteReceipt(crew, write, prepared.item, extras, waiter)
+        extras = self._extras(crew, prepared.identity, max_delay, deadline)
+        return WriteReceipt(crew, write, prepared, extras)
 
 
 class WriteReceipt(Receipt[Written | Accepted]):
@@ -236,8 +229,8 @@ class WriteReceipt(Receipt[Written | Accepted]):
 
     __slots__ = ("write",)
 
-    def __init__(self, crew: Crew, write: Write, item: Any, extras: Extras, waiter: Waiter | None) -> None:
-        super().__init__(crew, item, extras, waiter)
+    def __init__(self, crew: Crew, write: Write, prepared: Prepared, extras: Extras) -> None:
+        super().__init__(crew, prepared.item, prepared.size_bytes, extras)
         self.write = write
 
     @property

@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Extras, Group, Unit
+from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
@@ -73,11 +73,12 @@ class Engine:
         except KeyError:
             lane = self.house.open_lane(key, now)
         entry.lane = lane
-        admission, extras = self._admission, entry.extras
+        admission, size = self._admission, entry.size
         if (
             admission.pending >= admission.free_until
             or lane.pending >= lane.careful_from
-            or (extras is not NO_EXTRAS and not self._is_plain(extras, lane))
+            or entry.extras is not NO_EXTRAS
+            or (size and not self._has_room_for(size, lane))
         ):
             return self._submit_with_care(entry, lane, now)
         # House.accept() and Lane.append() for a fresh record without identity, delay and deadline, unrolled.
@@ -86,8 +87,7 @@ class Engine:
         admission.pending += 1
         lane.pending += 1
         full = False
-        if extras is not NO_EXTRAS:
-            size = extras.size
+        if size:
             admission.pending_bytes += size
             lane.pending_bytes += size
             lane.size += size
@@ -106,12 +106,10 @@ class Engine:
             return Verb.CLOCK
         return NOTHING
 
-    def _is_plain(self, extras: Extras, lane: Lane) -> bool:
-        """Return whether the record has nothing but a size, and there is room for that."""
-        size = extras.size
+    def _has_room_for(self, size: int, lane: Lane) -> bool:
+        """Return whether so many bytes fit one batch of *lane*, and are below the ceilings with what is pending."""
         return (
-            extras.only_size
-            and size <= lane.hard_max_bytes
+            size <= lane.hard_max_bytes
             and self._admission.pending_bytes + size <= self._limits.max_pending_bytes
             and lane.pending_bytes + size <= self._max_lane_bytes
         )

@@ -43,14 +43,10 @@ class Extras:
         "past",
         "refusal",
         "retries",
-        "size",
     )
 
-    def __init__(
-        self, identity: Hashable | None = None, size: int = 0, delay: float | None = None, expires_at: float = inf
-    ) -> None:
+    def __init__(self, identity: Hashable | None = None, delay: float | None = None, expires_at: float = inf) -> None:
         self.identity = identity
-        self.size = size  # in bytes; 0 if nobody counts them
         self.delay = delay  # of the batch that this record opens; None is the policy's
         self.expires_at = expires_at
         self.group: Group | None = None
@@ -66,8 +62,8 @@ class Extras:
         self.refusal: Outcome | None = None  # of a later attempt; stands if the destination does not hold it
 
     @property
-    def only_size(self) -> bool:
-        """Whether the record has nothing else: it waits for nobody, nobody waits for it, and no clock is set for it."""
+    def plain(self) -> bool:
+        """Whether the record waits for nobody, nobody waits for it, and no clock is set for it."""
         return self.identity is None and self.expires_at == inf and self.delay is None and self.group is None
 
 
@@ -77,13 +73,14 @@ NO_EXTRAS: Final = Extras()
 class Entry:
     """One record on its way.
 
-    Whoever makes one sets ``record``, ``waiter`` and ``extras``; the engine sets the rest. There is no
-    ``__init__``, because one is made for every record and three assignments cost half as much.
+    Whoever makes one sets ``record``, ``size``, ``waiter`` and ``extras``; the engine sets the rest. There is no
+    ``__init__``, because one is made for every record and four assignments cost half as much.
     """
 
-    __slots__ = ("accepted_at", "attempt", "extras", "lane", "record", "state", "verdict", "waiter")
+    __slots__ = ("accepted_at", "attempt", "extras", "lane", "record", "size", "state", "verdict", "waiter")
 
     record: Any
+    size: int  # in bytes, encoded; 0 if nobody counts them
     waiter: Any  # told when it is settled; None if nobody waits
     extras: Extras
     lane: Lane
@@ -91,11 +88,6 @@ class Entry:
     accepted_at: float
     attempt: Attempt  # the last
     verdict: Any  # once settled: a plain value v, which means Written(data=v), or an Outcome
-
-    @property
-    def size(self) -> int:
-        """Its encoded size in bytes; 0 if nobody counts them."""
-        return self.extras.size
 
     @property
     def submitted(self) -> Any:

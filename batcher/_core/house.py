@@ -261,7 +261,7 @@ class House:
         for entry, fate in zip(entries, fates, strict=True):
             entry.verdict = fate
             entry.state = SETTLED
-            if entry.extras is not NO_EXTRAS and not entry.extras.only_size:
+            if entry.extras is not NO_EXTRAS and not entry.extras.plain:
                 units[unit_of(entry)] = None
         self.admission.release(lane, len(entries), size)
         kinds = set(map(type, fates))

@@ -23,14 +23,13 @@ def record(
     expires_at: float = inf,
 ) -> Entry:
     """A record; a plain one shares its extras with all others, as in the shell."""
-    if identity is None and not size and delay is None and expires_at == inf:
-        return make(name, NO_EXTRAS)
-    return make(name, Extras(identity, size, delay, expires_at))
+    plain = identity is None and delay is None and expires_at == inf
+    return make(name, size, NO_EXTRAS if plain else Extras(identity, delay, expires_at))
 
 
-def make(record: Any, extras: Extras) -> Entry:
+def make(record: Any, size: int, extras: Extras) -> Entry:
     entry = Entry()
-    entry.record, entry.waiter, entry.extras = record, None, extras
+    entry.record, entry.size, entry.waiter, entry.extras = record, size, None, extras
     return entry
 
 

@@ -31,10 +31,10 @@ def test_a_plain_record_shares_its_extras() -> None:
 
 def test_fresh_extras() -> None:
     """
-    A record begins without identity, size, group, attempts or doubt.
+    A record begins without identity, group, attempts or doubt.
     """
     extras = Extras()
-    assert (extras.identity, extras.size, extras.delay, extras.group) == (None, 0, None, None)
+    assert (extras.identity, extras.delay, extras.group) == (None, None, None)
     assert extras.expires_at == float("inf")
     assert (extras.bundled, extras.force, extras.attempts, extras.retries, extras.maybe) == (False, None, 0, 0, False)
 
