@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar, cast
 
-from batcher._core.entries import NO_EXTRAS, Entry
+from batcher._core.entries import NO_EXTRAS, Entry, LinkedEntry
 from batcher._core.verbs import Verb
 from batcher._crew import Crew, working_for
 from batcher._hooks import linking
@@ -72,7 +72,7 @@ class Batcher(Shell, Generic[R, T]):
             atomic=atomic,
         )
         self._size_of = size_of
-        self._new_entry = Entry if self._capture is None else linking(self._capture)
+        self._new_entry = Entry if self._capture is None else linking(self._capture, LinkedEntry)
 
     async def submit(
         self,

@@ -6,8 +6,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from batcher._core.entries import Extras
-from batcher._crew import Crew
+from batcher._core.entries import NO_EXTRAS, Extras, LinkedEntry
+from batcher._core.verbs import Verb
+from batcher._crew import Crew, working_for
+from batcher._hooks import linking
 from batcher._receipts import Receipt, result_of
 from batcher._reporting import logger
 from batcher._shell import Shell
@@ -17,6 +19,8 @@ from batcher.events import Hook
 from batcher.outcomes import Accepted, Outcome, Rejected, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
 from batcher.writes import Write, WriteType, check_write
+
+NOTHING = Verb.NOTHING  # a lookup less for every record
 
 
 class Writer(Shell):
@@ -50,6 +54,7 @@ class Writer(Shell):
             destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
         )
         self._destination = destination
+        self._new_entry = WriteEntry if self._capture is None else linking(self._capture, WriteEntry)
 
     async def __aenter__(self) -> Self:
         """Open the destination, then the batcher.
@@ -122,17 +127,32 @@ class Writer(Shell):
         :raises BatcherClosed: the writer takes no more writes
         :raises BatcherNotOpen: not entered, or entered in another event loop
         """
-        crew = self._opened("submit()")
+        crew = self._crew
+        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
+        if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
+            crew = self._opened("submit()")
         prepared = self._prepare(write)
-        receipt = self._receipt(crew, write, prepared, max_delay, deadline)
-        receipt.waiter = waiter = crew.new_waiter()
-        self._accept(crew, receipt, prepared.lane)
+        extras = NO_EXTRAS
+        if prepared.identity is not None or max_delay is not None or deadline is not None:
+            extras = self._extras(crew, prepared.identity, max_delay, deadline)
+        waiter = crew.new_waiter()
+        entry = self._new_entry()
+        entry.write = write
+        entry.record = prepared.item
+        entry.size = prepared.size_bytes
+        entry.waiter = waiter
+        entry.extras = extras
+        verb = self._engine.submit(entry, prepared.lane, crew.now())
+        if verb is not NOTHING:
+            crew.obey(verb)
+        del prepared, extras  # while this waits, nothing is kept that nobody needs: the garbage collector looks at it
         try:
             await waiter
         except BaseException:
-            crew.abandon((receipt,))
+            crew.abandon((entry,))
             raise
-        written: Written | Accepted = result_of(receipt)
+        verdict = entry.verdict
+        written: Written | Accepted = verdict if type(verdict) is Written else result_of(entry)
         return written
 
     def submit_nowait(
@@ -224,8 +244,21 @@ class Writer(Shell):
         return WriteReceipt(crew, write, prepared, extras)
 
 
+class WriteEntry(LinkedEntry):
+    """What travels is the encoded record, what errors name is the write."""
+
+    __slots__ = ("write",)
+
+    write: Write
+
+    @property
+    def submitted(self) -> Write:
+        """The write."""
+        return self.write
+
+
 class WriteReceipt(Receipt[Written | Accepted]):
-    """The receipt of a write: what travels is the encoded record, what errors name is the write."""
+    """The receipt of a write: the same for whoever does not wait in place."""
 
     __slots__ = ("write",)
 
