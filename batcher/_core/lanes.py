@@ -20,7 +20,7 @@ from batcher._core.states import State, advance, check
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
 
-IN_FLIGHT = State.IN_FLIGHT  # a lookup less for every record
+BUFFERED, IN_FLIGHT = State.BUFFERED, State.IN_FLIGHT  # a lookup less for every record
 
 if TYPE_CHECKING:
     from batcher._core.breakers import Breaker
@@ -288,19 +288,20 @@ class Lane:
         return int(min(self.count, self.max_records))
 
     def _take(self, most: float) -> tuple[list[Entry], int]:
-        queue, size = self.queue, 0
+        queue, size, before = self.queue, 0, len(self.queue)
         entries: list[Entry] = []
         while queue and len(entries) < most:
             entry = queue[0]
-            if entry.state is State.BUFFERED:
-                if entries and size + entry.size > self.max_bytes:
+            if entry.state is BUFFERED:
+                more = size + entry.size
+                if more > self.max_bytes and entries:
                     break
                 entries.append(entry)
-                size += entry.size
+                size = more
             else:
                 self.dead -= 1
             queue.popleft()
-            self._forced -= self._forced > 0
+        self._forced = max(0, self._forced - (before - len(queue)))
         return entries, size
 
     def _cut_bundle(self, number: int, now: float) -> Batch:
