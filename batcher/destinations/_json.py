@@ -185,16 +185,12 @@ else:
         return encode_with_json(value) if _holds_exponent(value) else _orjson_dumps(value)
 
     def check_and_encode_with_orjson(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
-        """See :data:`check_and_encode`. Of a flat record orjson itself checks what its types leave open."""
-        if (
-            type(record) is dict
-            and _NAMES.issuperset(map(type, record))
-            and _WITHOUT_EXPONENT.issuperset(map(type, record.values()))
-        ):
+        """See :data:`check_and_encode`. What the types in a flat record leave open, orjson checks."""
+        if type(record) is dict and _WITHOUT_EXPONENT.issuperset(map(type, record.values())):
             try:
                 return record, _orjson_dumps(record, None, OPT_STRICT_INTEGER)
             except TypeError:
-                pass  # a lone surrogate or a large integer: check_json() says which
+                pass  # a lone surrogate, a large integer, or a name that is not quite a str: check_json() says which
         return check_and_encode_with_json(record)
 
     encode = encode_with_orjson
@@ -203,7 +199,6 @@ else:
 
 # What most records hold and nothing else. Then no value needs a look of its own.
 _WITHOUT_EXPONENT = frozenset({str, int, bool, type(None)})
-_NAMES = frozenset({str})
 
 
 def _holds_exponent(value: Any) -> bool:
