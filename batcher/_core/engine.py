@@ -53,7 +53,7 @@ class Engine:
         self._next_number = (numbers or _naturals()).__next__
         self.house = house = House(auto_batch, retry, limits, rules_of)
         self._limits = limits
-        self._max_lane_bytes = limits.lane_bytes
+        self._max_bytes, self._max_lane_bytes = limits.max_pending_bytes, limits.lane_bytes
         self._retry = retry
         self._settling = Settling(house, retry, atomic)
         self._leaving = Leaving(house)
@@ -78,7 +78,14 @@ class Engine:
             admission.pending >= admission.free_until
             or lane.pending >= lane.careful_from
             or entry.extras is not NO_EXTRAS
-            or (size and not self._has_room_for(size, lane))
+            or (
+                size
+                and (
+                    size > lane.hard_max_bytes
+                    or lane.pending_bytes + size > self._max_lane_bytes
+                    or admission.pending_bytes + size > self._max_bytes
+                )
+            )
         ):
             return self._submit_with_care(entry, lane, now)
         # House.accept() and Lane.append() for a fresh record without identity, delay and deadline, unrolled.
@@ -105,14 +112,6 @@ class Engine:
             self.house.expect(lane, now)
             return Verb.CLOCK
         return NOTHING
-
-    def _has_room_for(self, size: int, lane: Lane) -> bool:
-        """Return whether so many bytes fit one batch of *lane*, and are below the ceilings with what is pending."""
-        return (
-            size <= lane.hard_max_bytes
-            and self._admission.pending_bytes + size <= self._limits.max_pending_bytes
-            and lane.pending_bytes + size <= self._max_lane_bytes
-        )
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
         if entry.size > lane.hard_max_bytes:
