@@ -86,8 +86,20 @@ def test_the_usual_answer_takes_the_short_way(writes: list[Write]) -> None:
     results = [{**good(LONG), "errors": []}, {**good("id2"), "more": 1}]
     known = SHORT if writes[0].type == "update" else LONG
 
-    assert written_in_order(results, items_of(writes, "salesforce"), "salesforce") == [Written(known), Written("id2")]
-    assert read(answer(200, counted(2, 0, results)), writes, "salesforce") == [Written(known), Written("id2")]
+    with mock.patch.object(batches, "whose", side_effect=AssertionError("the careful way")):
+        verdicts = read(answer(200, counted(2, 0, results)), writes, "salesforce")
+
+    assert verdicts == [Written(known), Written("id2")]
+
+
+def test_an_update_keeps_the_id_that_its_caller_knows() -> None:
+    """
+    In its longer form, too, whichever form comes back.
+    """
+    items = items_of([update(LONG), update("id2")], "salesforce")
+
+    assert written_in_order([good(SHORT), good("id2")], items, "salesforce") == [Written(LONG), Written("id2")]
+    assert written_in_order([good(LONG), good("id2")], items, "salesforce") == [Written(LONG), Written("id2")]
 
 
 @pytest.mark.parametrize(
