@@ -144,7 +144,8 @@ class HttpBatch:
         """
         lane = lane_of(write, self._types, self._own_headers)
         record, piece = check_and_encode(write.record)
-        identity = self._identified(write if record is write.record else attrs.evolve(write, record=record))
+        # A copy, for what identity() does to it is not the caller's affair.
+        identity = self._identified(attrs.evolve(write, record=dict(record)))
         # One more for the separator.
         return Prepared(lane, Item(piece), len(piece) + 1 + self._overhead, identity)
 
