@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import repeat
 from typing import Generic, TypeVar
 
-from batcher._core.entries import NO_EXTRAS, Entry, Extras
+from batcher._core.entries import NO_EXTRAS, Entry, Extras, LinkedEntry
 from batcher._core.verbs import Verb
 from batcher._crew import Crew, working_for
 from batcher._hooks import linking
@@ -73,7 +73,7 @@ class Batcher(Shell, Generic[R, T]):
             atomic=atomic,
         )
         self._size_of = size_of
-        self._new_entry = Entry if self._capture is None else linking(self._capture)
+        self._new_entry = Entry if self._capture is None else linking(self._capture, LinkedEntry)
 
     async def submit(
         self,

@@ -272,6 +272,7 @@ class Crew:
                 if isinstance(answer, BaseException):  # whatever it says, it was cut off in the middle
                     answer = self._timeout_error()
             self._answered(batch, answer, began_at)
+            del batch, answer  # a worker that waits for the next one keeps no records alive
             if self._batches:
                 await checkpoint()  # a write that never waits must not keep the loop to itself
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -15,6 +15,7 @@ from batcher.events import Event, Hook
 logger = logging.getLogger("batcher")
 logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
 
+E = TypeVar("E", bound=LinkedEntry)
 Capture: TypeAlias = Callable[[], Any]
 Around: TypeAlias = Callable[[int], AbstractContextManager[Any]]
 
@@ -55,11 +56,11 @@ def capture_of(hook: Hook | None) -> Capture | None:
     return guarded
 
 
-def linking(capture: Capture) -> Callable[[], LinkedEntry]:
-    """Return what makes the entry of a record that is submitted now."""
+def linking(capture: Capture, kind: type[E]) -> Callable[[], E]:
+    """Return what makes the entry, of that *kind*, of a record that is submitted now."""
 
-    def new_entry() -> LinkedEntry:
-        entry = LinkedEntry()
+    def new_entry() -> E:
+        entry = kind()
         entry.link = capture()
         return entry
 

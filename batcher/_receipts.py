@@ -33,12 +33,10 @@ class Receipt(Entry, Generic[T_co]):
 
     link: Any  # see LinkedEntry; not set if the hook captures nothing
 
-    def __init__(
-        self, crew: Crew, record: Any, size: int = 0, extras: Extras = NO_EXTRAS, waiter: Waiter | None = None
-    ) -> None:
+    def __init__(self, crew: Crew, record: Any, size: int = 0, extras: Extras = NO_EXTRAS) -> None:
         self.record = record
         self.size = size
-        self.waiter = waiter
+        self.waiter = None
         self.extras = extras
         self._crew = crew
 

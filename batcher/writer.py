@@ -7,9 +7,10 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
-from batcher._backend import Waiter
-from batcher._core.entries import Extras
-from batcher._crew import Crew
+from batcher._core.entries import NO_EXTRAS, Extras, LinkedEntry
+from batcher._core.verbs import Verb
+from batcher._crew import Crew, working_for
+from batcher._hooks import linking
 from batcher._receipts import Receipt, result_of
 from batcher._reporting import logger
 from batcher._shell import Shell
@@ -19,6 +20,8 @@ from batcher.events import Hook
 from batcher.outcomes import Accepted, Outcome, Rejected, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
 from batcher.writes import Write, WriteType, check_write
+
+NOTHING = Verb.NOTHING  # a lookup less for every record
 
 
 class Writer(Shell):
@@ -52,6 +55,7 @@ class Writer(Shell):
             destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
         )
         self._destination = destination
+        self._new_entry = WriteEntry if self._capture is None else linking(self._capture, WriteEntry)
 
     async def __aenter__(self) -> Self:
         """Open the destination, then the batcher.
@@ -124,17 +128,32 @@ class Writer(Shell):
         :raises BatcherClosed: the writer takes no more writes
         :raises BatcherNotOpen: not entered, or entered in another event loop
         """
-        crew = self._opened("submit()")
+        crew = self._crew
+        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
+        if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
+            crew = self._opened("submit()")
         prepared = self._prepare(write)
+        extras = NO_EXTRAS
+        if prepared.identity is not None or max_delay is not None or deadline is not None:
+            extras = self._extras(crew, prepared.identity, max_delay, deadline)
         waiter = crew.new_waiter()
-        receipt = self._receipt(crew, write, prepared, max_delay, deadline, waiter)
-        self._accept(crew, receipt, prepared.lane)
+        entry = self._new_entry()
+        entry.write = write
+        entry.record = prepared.item
+        entry.size = prepared.size_bytes
+        entry.waiter = waiter
+        entry.extras = extras
+        verb = self._engine.submit(entry, prepared.lane, crew.now())
+        if verb is not NOTHING:
+            crew.obey(verb)
+        del prepared, extras  # while this waits, nothing is kept that nobody needs: the garbage collector looks at it
         try:
             await waiter
         except BaseException:
-            crew.abandon((receipt,))
+            crew.abandon((entry,))
             raise
-        written: Written | Accepted = result_of(receipt)
+        verdict = entry.verdict
+        written: Written | Accepted = verdict if type(verdict) is Written else result_of(entry)
         return written
 
     def submit_nowait(
@@ -221,25 +240,32 @@ class Writer(Shell):
         return self._destination.encode(write)
 
     def _receipt(
-        self,
-        crew: Crew,
-        write: Write,
-        prepared: Prepared,
-        max_delay: Seconds | None,
-        deadline: Seconds | None,
-        waiter: Waiter | None = None,
+        self, crew: Crew, write: Write, prepared: Prepared, max_delay: Seconds | None, deadline: Seconds | None
     ) -> WriteReceipt:
         extras = self._extras(crew, prepared.identity, max_delay, deadline)
-        return WriteReceipt(crew, write, prepared.item, prepared.size_bytes, extras, waiter)
+        return WriteReceipt(crew, write, prepared, extras)
 
 
-class WriteReceipt(Receipt[Written | Accepted]):
-    """The receipt of a write: what travels is the encoded record, what errors name is the write."""
+class WriteEntry(LinkedEntry):
+    """What travels is the encoded record, what errors name is the write."""
 
     __slots__ = ("write",)
 
-    def __init__(self, crew: Crew, write: Write, item: Any, size: int, extras: Extras, waiter: Waiter | None) -> None:
-        super().__init__(crew, item, size, extras, waiter)
+    write: Write
+
+    @property
+    def submitted(self) -> Write:
+        """The write."""
+        return self.write
+
+
+class WriteReceipt(Receipt[Written | Accepted]):
+    """The receipt of a write: the same for whoever does not wait in place."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, crew: Crew, write: Write, prepared: Prepared, extras: Extras) -> None:
+        super().__init__(crew, prepared.item, prepared.size_bytes, extras)
         self.write = write
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import anyio
 import pytest
@@ -398,6 +399,24 @@ async def test_workers_are_as_many_as_calls_may_be_out_however_many_lanes():
         await gather(*(partial(batcher.submit, n, key=n) for n in range(500)))
         assert batcher._crew is not None
         assert len(batcher._crew._idle) <= 3
+
+
+async def test_who_waits_for_work_keeps_no_record_alive():
+    """A worker without a call holds on to nothing of the last one: neither the record nor its result."""
+
+    class Payload:
+        pass
+
+    async def write(key, payloads):
+        return [[payload] for payload in payloads]
+
+    async with Batcher(write, auto_batch=NOW) as batcher:
+        payload = Payload()
+        seen = ref(payload)
+        result = await batcher.submit(payload)
+        assert result == [payload]
+        del payload, result
+        assert seen() is None
 
 
 async def test_a_flush_counts_what_it_settles_itself():

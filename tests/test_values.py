@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import timedelta
 from math import inf, nan
 
@@ -204,6 +206,36 @@ def test_writes_that_can_be_made_pass():
     check_write(Write("contacts", WriteType.UPDATE, {"id": "1", "a": None}))
     check_write(Write("contacts", "delete", {"id": "1"}))
     check_write(Write("contacts", "upsert", {"email": 0}, by="email"))
+
+
+def test_a_write_is_a_value():
+    """It is equal to its like, cannot be changed, and can be copied, changed in the copy, and sent elsewhere."""
+    write = Write("c", "update", {"id": "1"}, associations=[Association("1", 2)], headers={"a": "b"})
+
+    assert write == Write("c", WriteType.UPDATE, {"id": "1"}, associations=(Association("1", 2),), headers={"a": "b"})
+    assert write != Write("c", "update", {"id": "1"})
+    assert pickle.loads(pickle.dumps(write)) == copy.deepcopy(write) == write
+    assert attrs.evolve(write, type="delete").type is WriteType.DELETE
+    assert "'1'" not in repr(Write("c", "update", {"id": "1"}))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        write.object = "d"  # type: ignore[misc]
+
+
+def test_what_a_write_does_not_name_is_its_own_and_empty():
+    """No header put into one write is found in another."""
+    one, other = Write("c", "create", {"a": 1}), Write("c", "create", {"a": 1}, headers=None)
+
+    assert (one.by, one.associations, one.headers) == (None, (), {})
+    assert one == other
+    assert one.headers is not other.headers
+
+
+def test_a_type_is_found_under_its_text():
+    """As it is equal to its text, a dict does not tell them apart."""
+    by_type: dict[str, int] = {WriteType.CREATE: 1}
+
+    assert by_type["create"] == {"create": 1}[WriteType.CREATE] == 1
+    assert len({*WriteType, "create", "update", "upsert", "delete"}) == 4
 
 
 def test_a_write_knows_its_type_and_object():

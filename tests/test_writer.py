@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
+from threading import Thread
 from typing import Any, Self
 
 import anyio
@@ -10,10 +12,12 @@ import pytest
 
 from batcher import (
     AutoBatchPolicy,
+    BatcherClosed,
     BatcherNotOpen,
     InvalidGroup,
     InvalidRecord,
     Limits,
+    NestedSubmit,
     Overloaded,
     RecordRejected,
     Rejected,
@@ -24,6 +28,7 @@ from batcher import (
 )
 from batcher.destinations import SQLite, Table
 from batcher.policies import LaneRules
+from batcher.testing import ScriptedDestination
 from tests.api import gather
 
 pytestmark = pytest.mark.anyio
@@ -152,6 +157,56 @@ async def test_p06_an_update_and_a_delete_of_one_record_go_in_order():
             "written",
             "rejected",
         ]
+
+
+async def test_p06_submits_for_one_record_are_calls_one_after_the_other():
+    """Each waits in its own task, and goes when the one before it is settled."""
+    destination = ScriptedDestination(seconds=1)
+    async with Writer(destination, auto_batch=AutoBatchPolicy(max_delay=0)) as crm:
+        await crm.create("contacts", {"n": 0})
+        updates = [Write("contacts", "update", {"id": "1", "n": n}) for n in (1, 2, 3)]
+        await gather(*(partial(crm.submit, update) for update in updates))
+    calls = destination.calls[1:]
+    assert sorted(record["n"] for call in calls for record in call.records) == [1, 2, 3]
+    assert [call.at - calls[0].at for call in calls] == [0, 1, 2]
+
+
+async def test_submit_inside_the_destination_of_the_same_writer_is_refused():
+    """It may wait for itself for ever."""
+
+    class Recursive(ScriptedDestination):
+        async def send(self, *_: Any, **__: Any) -> list[Any]:
+            with pytest.raises(NestedSubmit, match=r"submit\(\) inside"):
+                await crm.submit(Write("contacts", "create", {"n": 2}))
+            return [Written("1")]
+
+    async with Writer(Recursive(), auto_batch=AutoBatchPolicy(max_delay=0)) as crm:
+        assert await crm.submit(Write("contacts", "create", {"n": 1})) == Written("1")
+        assert crm.statistics().accepted == 1
+
+
+async def test_p11_submit_before_entering_after_closing_or_in_another_loop_is_refused():
+    """Nothing is accepted of which nobody will ever hear again."""
+    write = Write("contacts", "create", {"n": 1})
+    elsewhere: list[BaseException] = []
+
+    def in_another_loop() -> None:
+        try:
+            asyncio.run(asyncio.wait_for(crm.submit(write), 5))
+        except BaseException as error:
+            elsewhere.append(error)
+
+    crm = Writer(ScriptedDestination())
+    with pytest.raises(BatcherNotOpen, match="before entering"):
+        await crm.submit(write)
+    async with crm:
+        thread = Thread(target=in_another_loop)
+        thread.start()
+        thread.join(20)
+    with pytest.raises(BatcherClosed):
+        await crm.submit(write)
+    assert [type(error) for error in elsewhere] == [BatcherNotOpen]
+    assert crm.statistics().accepted == 0
 
 
 async def test_the_verbs_of_the_batcher_take_a_write():

@@ -26,8 +26,7 @@ class Arriving:
 
     def __init__(self, house: House, limits: Limits, leaving: Leaving, returning: Returning) -> None:
         self.house = house
-        self._limits = limits
-        self._max_lane_bytes = limits.lane_bytes
+        self._max_bytes, self._max_lane_bytes = limits.max_pending_bytes, limits.lane_bytes
         self._leaving = leaving
         self._returning = returning
         self._lanes = house.lanes
@@ -48,7 +47,14 @@ class Arriving:
             admission.pending >= admission.free_until
             or lane.pending >= lane.careful_from
             or entry.extras is not NO_EXTRAS
-            or (size and (size > lane.hard_max_bytes or not self._has_room_for(size, lane)))
+            or (
+                size
+                and (
+                    size > lane.hard_max_bytes
+                    or lane.pending_bytes + size > self._max_lane_bytes
+                    or admission.pending_bytes + size > self._max_bytes
+                )
+            )
         ):
             return self._submit_with_care(entry, lane, now)
         # House.accept() and Lane.append() for a fresh record without extras, unrolled.
@@ -104,13 +110,10 @@ class Arriving:
         """Return whether nothing is to be looked at for each of them, *size* bytes in all."""
         if any(extras is not NO_EXTRAS for extras in set(map(_extras_of, entries))):
             return False
-        return not size or (self._has_room_for(size, lane) and max(map(_size_of, entries)) <= lane.hard_max_bytes)
-
-    def _has_room_for(self, size: int, lane: Lane) -> bool:
-        """Return whether so many bytes more may be pending."""
-        return (
-            self._admission.pending_bytes + size <= self._limits.max_pending_bytes
+        return not size or (
+            max(map(_size_of, entries)) <= lane.hard_max_bytes
             and lane.pending_bytes + size <= self._max_lane_bytes
+            and self._admission.pending_bytes + size <= self._max_bytes
         )
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:

@@ -75,7 +75,7 @@ class Entry:
     __slots__ = ("accepted_at", "attempt", "extras", "lane", "record", "size", "state", "verdict", "waiter")
 
     record: Any
-    size: int  # in bytes; 0 if nobody counts them
+    size: int  # in bytes, encoded; 0 if nobody counts them
     waiter: Any  # told when it is settled; None if nobody waits
     extras: Extras
     lane: Lane

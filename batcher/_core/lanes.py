@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
 
 from batcher._core.attempts import attempt_of
@@ -21,6 +22,8 @@ from batcher.events import FlushReason
 from batcher.policies import LaneRules
 
 BUFFERED, IN_FLIGHT = State.BUFFERED, State.IN_FLIGHT  # a lookup less for every record
+
+_size_of = attrgetter("size")
 
 if TYPE_CHECKING:
     from batcher._core.breakers import Breaker
@@ -310,10 +313,18 @@ class Lane:
     def _take(self, most: float) -> tuple[list[Entry], int]:
         queue, size, gone = self.queue, 0, 0
         entries: list[Entry] = []
+        if not self.dead:  # the usual case: as many as there may be, if their bytes fit
+            entries = [queue.popleft() for _ in range(int(min(most, len(queue))))]
+            size = sum(map(_size_of, entries)) if self.size else 0
+            if size <= self.max_bytes:
+                self._forced = max(0, self._forced - len(entries))
+                return entries, size
+            queue.extendleft(reversed(entries))
+            entries, size = [], 0
         for entry in queue:
             if len(entries) >= most:
                 break
-            if entry.state is State.BUFFERED:
+            if entry.state is BUFFERED:
                 if entries and size + entry.size > self.max_bytes:
                     break
                 entries.append(entry)

@@ -41,9 +41,14 @@ def listed(answer: object, count: int, who: str = "the write function") -> list[
     return verdicts
 
 
+# Of these read() makes nothing else, and no earlier doubt does.
+_SUCCESSES = frozenset({Written, Accepted})
+
+
 def plain(verdicts: Sequence[Any]) -> bool:
-    """Return whether all are plain values: written, every one, and nothing to interpret."""
-    return not any(issubclass(kind, (Outcome, BaseException, type)) for kind in set(map(type, verdicts)))
+    """Return whether all are plain values or successes, so that there is nothing to interpret."""
+    kinds = set(map(type, verdicts)) - _SUCCESSES
+    return not any(issubclass(kind, (Outcome, BaseException, type)) for kind in kinds)
 
 
 def read(verdict: Any) -> Any:

@@ -12,13 +12,12 @@ A result of a batch names no record. It belongs to a record only if one of these
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from batcher.destinations._ampersand_requests import Item, Provider
+from batcher.destinations._ampersand_requests import Item, Provider, record_of
 from batcher.destinations._echoes import Echoes
 from batcher.outcomes import ErrorDetail
 from batcher.writes import WriteType
@@ -79,7 +78,7 @@ def _same(item: Item, result: Result, provider: Provider) -> bool:
 
 
 def _by_echo(results: Sequence[Result], items: Sequence[Item]) -> dict[int, Result]:
-    echoes = Echoes([json.loads(item.piece)["record"] for item in items])
+    echoes = Echoes([record_of(item) for item in items])
     claims: dict[int, list[Result]] = {}
     for result in results:
         if not result.success or not isinstance(result.data, Mapping):

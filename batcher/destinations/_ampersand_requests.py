@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from batcher.destinations._json import check_json, encode
+from batcher.destinations._json import check_and_encode, check_json, encode
 from batcher.destinations._wire import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
-from batcher.writes import Write, WriteType
+from batcher.writes import CREATE, UPSERT, Write, WriteType
 
 Provider: TypeAlias = Literal["salesforce", "hubspot"] | None
 Mode: TypeAlias = Literal["synchronous", "asynchronous"]
 
 _ALL_OR_NONE = b',"batchPolicy":{"allOrNone":true}'
-# What a batch adds to the envelope and the items, all-or-none or not.
+# What a batch adds to the envelope and the items, all-or-none or not; and each item to its piece.
 BATCH_BYTES = len(_ALL_OR_NONE + b',"batch":[]}')
+ITEM_BYTES = len(b'{"record":},')
 
 
 @attrs.frozen(cache_hash=True)
@@ -40,7 +42,7 @@ class Item:
     """One record, encoded. Not frozen: one is made for every record, and that would take three times as long."""
 
     piece: bytes = attrs.field(repr=False)
-    """``{"record":...}``, with the associations if there are any."""
+    """The record; behind it, if there are any, the associations, as another member of the object around it."""
     record_id: str | None = attrs.field(default=None, repr=False)
     """The id of the record that is updated or deleted."""
     linked: bool = False
@@ -53,9 +55,15 @@ def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[st
     One record travels as ``record``, whose answer says the most about it; more travel as ``batch``.
     """
     if len(items) == 1:
-        return lane.path, b"".join((lane.envelope, b",", items[0].piece[1:]))
-    policy = _ALL_OR_NONE if all_or_none else b""
-    return lane.path, b"".join((lane.envelope, policy, b',"batch":[', b",".join(item.piece for item in items), b"]}"))
+        return lane.path, b"".join((lane.envelope, b',"record":', items[0].piece, b"}"))
+    policy, pieces = _ALL_OR_NONE if all_or_none else b"", b'},{"record":'.join([item.piece for item in items])
+    return lane.path, b"".join((lane.envelope, policy, b',"batch":[{"record":', pieces, b"}]}"))
+
+
+def record_of(item: Item) -> dict[str, Any]:
+    """Return the record that was sent."""
+    record: dict[str, Any] = json.loads(b'{"record":%b}' % item.piece)["record"]
+    return record
 
 
 def item_of(write: Write, provider: Provider) -> Item:
@@ -63,24 +71,24 @@ def item_of(write: Write, provider: Provider) -> Item:
 
     :raises InvalidRecord: it can never be written here; the message names fields, not values
     """
-    record, what = check_json(write.record), write.type
-    if what is WriteType.UPSERT:
+    record, piece = check_and_encode(write.record)
+    what = write.type
+    if what is UPSERT:
         raise InvalidRecord("the Write API has no upsert: create or update the record")
-    creates = what is WriteType.CREATE
+    creates = what is CREATE
     if creates and "id" in record:
         # The service tells an update from a create by the id.
         raise InvalidRecord(ErrorDetail("'id' is given by the provider: leave it out, or update", fields=("id",)))
     record_id = None if creates else record["id"]
-    piece = b'{"record":' + encode(record)
     if not write.associations:
-        return Item(piece + b"}", record_id, False)
+        return Item(piece, record_id)
     if provider != "hubspot":
         raise InvalidRecord("associations are for provider='hubspot' only: leave them out")
     if what is WriteType.DELETE:
         raise InvalidRecord("a delete takes no associations: leave them out")
     links = [link_of(each) for each in write.associations]
     piece += b',"associations":' + encode(check_json({"links": links})["links"])
-    return Item(piece + b"}", record_id, True)
+    return Item(piece, record_id, True)
 
 
 def envelope_of(

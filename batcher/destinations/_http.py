@@ -17,10 +17,10 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isinf
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -39,6 +39,8 @@ _NEVER_LEFT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "Proxy
 _OF_THE_CLIENT = "RequestError"
 # Trouble to connect shows early, and is then known to be harmless.
 _MAX_CONNECT_SECONDS = 10.0
+# Addresses that are kept ready: one for each object and verb, so there are few.
+_KNOWN_URLS = 256
 # How deep an error of the operating system is looked for.
 _MAX_CAUSES = 8
 
@@ -47,9 +49,12 @@ class Client(Protocol):
     """An ``httpx.AsyncClient``, an ``httpx2.AsyncClient``, or anything that streams as they do."""
 
     def stream(
-        self, method: str, url: str, *, content: bytes | None, headers: dict[str, str], follow_redirects: bool
+        self, method: str, url: Any, *, content: bytes | None, headers: dict[str, str], follow_redirects: bool
     ) -> AbstractAsyncContextManager[Any]:
-        """Send a request; the context is the response, whose body has not been read."""
+        """Send a request; the context is the response, whose body has not been read.
+
+        :param url: a string, or that as an object of the type that the ``base_url`` of the client has, if it has one
+        """
 
 
 @attrs.frozen
@@ -132,6 +137,7 @@ class Sender:
         self._secrets = dict(secrets)
         self._given = client
         self._client: Client | None = None
+        self._parsed: Callable[[str], Any] = str
         self._own: Any = None
 
     async def open(self) -> None:
@@ -149,6 +155,10 @@ class Sender:
             self._own = httpx.AsyncClient(timeout=timeout, follow_redirects=False)
             await self._own.__aenter__()
         self._client = self._given or cast(Client, self._own)
+        base_url = getattr(self._client, "base_url", None)
+        if base_url is not None:
+            # The clients parse an address for every request, and ask much of it, which takes as long as ten records.
+            self._parsed = lru_cache(maxsize=_KNOWN_URLS)(type(base_url))
 
     async def close(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -208,7 +218,9 @@ class Sender:
             headers["content-type"] = "application/json"
         for name, value in (*self._secrets.items(), *own.items()):
             headers[name] = value.reveal() if isinstance(value, Secret) else value
-        async with client.stream(method, url, content=body, headers=headers, follow_redirects=False) as response:
+        # What has no body is asked once, about these records.
+        to = url if body is None else self._parsed(url)
+        async with client.stream(method, to, content=body, headers=headers, follow_redirects=False) as response:
             await reading.read(response)
 
 

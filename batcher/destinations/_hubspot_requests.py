@@ -79,9 +79,9 @@ class Lane:
         return VERBS[self.type]
 
 
-@attrs.frozen
+@attrs.define
 class Item:
-    """One record, encoded."""
+    """One record, encoded. Not frozen: one is made for every record, and that would take three times as long."""
 
     piece: bytes = attrs.field(repr=False)
     """The input of the call, without a trace id."""
@@ -141,7 +141,9 @@ def item_of(write: Write) -> Item:
     record = check_json(write.record)
     members, key = _addressed(write, record)
     if write.type is not WriteType.DELETE:
-        members["properties"] = {name: _text(name, value) for name, value in record.items()}
+        members["properties"] = {
+            name: value if type(value) is str else _text(name, value) for name, value in record.items()
+        }
     if not verb.inline_links:
         return Item(encode(members), key, _links(write.associations))
     if write.associations:
@@ -169,6 +171,8 @@ def _text(name: str, value: Any) -> str:
     """Return a value as HubSpot takes it: every property is a string, and an empty one clears."""
     if isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)
     if value is None:
         return ""
     if isinstance(value, (list, dict)):

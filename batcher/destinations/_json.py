@@ -158,10 +158,25 @@ def encode_with_json(value: Any) -> bytes:
 encode: Callable[[Any], bytes]
 """The faster of the encoders that are installed. Their bytes are the same."""
 
+check_and_encode: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], bytes]]
+"""Return what :func:`check_json` returns, or the record itself if it holds the same, and that encoded.
+
+What is returned may be the caller's own record: take from it what is needed, and do not keep it.
+"""
+
+
+def check_and_encode_with_json(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+    """See :data:`check_and_encode`."""
+    checked = check_json(record)
+    return checked, encode(checked)
+
+
 try:
+    from orjson import OPT_STRICT_INTEGER
     from orjson import dumps as _orjson_dumps
 except ImportError:
     encode = encode_with_json
+    check_and_encode = check_and_encode_with_json
 else:
 
     def encode_with_orjson(value: Any) -> bytes:
@@ -169,7 +184,17 @@ else:
         # For the values that the check lets through, the encoders differ in one thing: 1e-07 here is 1e-7 there.
         return encode_with_json(value) if _holds_exponent(value) else _orjson_dumps(value)
 
+    def check_and_encode_with_orjson(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+        """See :data:`check_and_encode`. What the types in a flat record leave open, orjson checks."""
+        if type(record) is dict and _WITHOUT_EXPONENT.issuperset(map(type, record.values())):
+            try:
+                return record, _orjson_dumps(record, None, OPT_STRICT_INTEGER)
+            except TypeError:
+                pass  # a lone surrogate, a large integer, or a name that is not quite a str: check_json() says which
+        return check_and_encode_with_json(record)
+
     encode = encode_with_orjson
+    check_and_encode = check_and_encode_with_orjson
 
 
 # What most records hold and nothing else. Then no value needs a look of its own.

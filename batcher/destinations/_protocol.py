@@ -13,9 +13,12 @@ from batcher.policies import LaneRules
 from batcher.writes import Write
 
 
-@attrs.frozen
+@attrs.define
 class Prepared:
-    """A write as the batcher carries it: named, encoded once, and weighed."""
+    """A write as the batcher carries it: named, encoded once, and weighed.
+
+    Not frozen: one is made for every record, and that would take three times as long.
+    """
 
     lane: Hashable
     """Writes may share a call only if these are equal. Everything that belongs to the call is part of it."""

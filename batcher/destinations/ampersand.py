@@ -17,6 +17,7 @@ from batcher.destinations._ampersand_matching import same_id
 from batcher.destinations._ampersand_operations import Operation, operation_of
 from batcher.destinations._ampersand_requests import (
     BATCH_BYTES,
+    ITEM_BYTES,
     Item,
     Lane,
     Mode,
@@ -146,8 +147,7 @@ class Ampersand:
         if item.record_id is not None:
             place = (self._base_url, self._project, self._integration, self._group_ref)
             identity = ("ampersand", *place, write.object, same_id(item.record_id, self._provider))
-        # One more for the separator.
-        return Prepared(lane, item, len(item.piece) + 1, identity)
+        return Prepared(lane, item, len(item.piece) + ITEM_BYTES, identity)
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry."""

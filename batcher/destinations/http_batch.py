@@ -17,7 +17,7 @@ from batcher.destinations._http_batch_calls import Answer, Call, Item, Lane, Req
 from batcher.destinations._http_batch_details import details, failed_call
 from batcher.destinations._http_batch_jobs import JobLost, Poll, ended
 from batcher.destinations._http_batch_shapes import all_but, by_key, by_lists, in_order, unprocessed
-from batcher.destinations._json import check_json, encode
+from batcher.destinations._json import check_and_encode, encode
 from batcher.destinations._protocol import Prepared
 from batcher.destinations._wire import checked_headers
 from batcher.errors import InvalidRecord
@@ -143,9 +143,9 @@ class HttpBatch:
         :raises InvalidRecord: it can never be written here
         """
         lane = lane_of(write, self._types, self._own_headers)
-        record = check_json(write.record)
-        piece = encode(record)
-        identity = self._identified(attrs.evolve(write, record=record))
+        record, piece = check_and_encode(write.record)
+        # A copy, for what identity() does to it is not the caller's affair.
+        identity = self._identified(attrs.evolve(write, record=dict(record)))
         # One more for the separator.
         return Prepared(lane, Item(piece), len(piece) + 1 + self._overhead, identity)
 

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, cast
 import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from batcher.destinations._json import check_json, encode
+from batcher.destinations._json import check_and_encode, encode
 from batcher.destinations._protocol import Prepared
 from batcher.destinations._sqlite_calls import code_name, connect, primary_code, select, verify_call, write_call
 from batcher.destinations._sqlite_tables import Table, table_name
@@ -107,8 +107,7 @@ class SQLite:
             name = table_name(write.object)
         except ValueError as error:
             raise InvalidRecord(str(error)) from None
-        record = check_json(write.record)
-        encoded = encode(record)
+        record, encoded = check_and_encode(write.record)
         lane: tuple[str, ...] = (name, write.type.value)
         identity: Hashable = None
         if write.type in (WriteType.UPDATE, WriteType.DELETE):

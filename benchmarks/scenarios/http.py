@@ -97,7 +97,8 @@ SCENARIO = Scenario(
     title="HTTP on loopback",
     text="50,000 contacts from 1,000 tasks through `Writer(Ampersand(...))`, 100 per call and 4 calls out, to a server "
     "in another process that always says yes. By hand: the floor over the same client and encoder, which encodes a "
-    "batch at once, checks nothing of a record and believes the answer. One call per record: 2,000 records from "
+    "batch at once, checks nothing of a record, counts no bytes, believes the answer but for its count, tries nothing "
+    "again, and if a call fails, leaves its callers waiting. One call per record: 2,000 records from "
     "100 tasks, 32 calls out.",
     parts={"asyncio": on_asyncio(_part)},
 )

@@ -23,9 +23,8 @@ def record(
     expires_at: float = inf,
 ) -> Entry:
     """A record; a plain one shares its extras with all others, as in the shell."""
-    if identity is None and delay is None and expires_at == inf:
-        return make(name, size, NO_EXTRAS)
-    return make(name, size, Extras(identity, delay, expires_at))
+    plain = identity is None and delay is None and expires_at == inf
+    return make(name, size, NO_EXTRAS if plain else Extras(identity, delay, expires_at))
 
 
 def make(record: Any, size: int, extras: Extras) -> Entry:

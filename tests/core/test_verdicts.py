@@ -84,13 +84,17 @@ def test_a_sequence_that_cannot_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", [Written(), Rejected("no"), Retry("later"), ValueError(), KeyboardInterrupt(), Refused("no"), Retry]
+    "verdict",
+    [
+        *(Rejected("no"), Unknown("lost"), NotWritten("no"), RolledBack((), "no"), Retry("later")),
+        *(ValueError(), KeyboardInterrupt(), Refused("no"), Retry, Written),
+    ],
 )
 def test_not_all_plain(verdict: Any) -> None:
     """
-    One verdict that is more than a value, and the answer must be interpreted.
+    One verdict that is more than a value or a success, and the answer must be interpreted.
     """
-    assert plain([1, "two", None, object()])
+    assert plain([1, "two", None, object(), Written("001"), Accepted("op")])
     assert plain([])
     assert not plain([1, verdict, 3])
 

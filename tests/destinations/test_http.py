@@ -80,6 +80,43 @@ async def test_what_arrives_at_the_server(client: Any) -> None:
         assert line in head.lower()
 
 
+class Address(str):
+    """An address, parsed."""
+
+    __slots__ = ()
+
+
+class Noting:
+    """A client that notes where it is to send something; each request fails."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.asked: list[Any] = []
+        self.__dict__.update(attributes)
+
+    def stream(self, method: str, url: Any, **_: Any) -> Any:
+        self.asked.append(url)
+        raise httpx.ConnectError("nobody there")
+
+
+@pytest.mark.parametrize(("attributes", "kind"), [({"base_url": Address("")}, Address), ({}, str)])
+async def test_an_address_is_parsed_once(attributes: dict[str, Any], kind: type) -> None:
+    """
+    Calls of one lane share the address in the client's own type; a client without such a type gets the text.
+    """
+    client = Noting(**attributes)
+    posting = sender(client)
+    await posting.open()
+    for path in ("/a", "/b", "/a"):
+        with pytest.raises(Retry):
+            await posting.request("POST", f"http://localhost{path}", b"{}")
+    with pytest.raises(Retry):
+        await posting.request("GET", "http://localhost/once?ids=1,2")
+
+    assert client.asked == [f"http://localhost{path}" for path in ("/a", "/b", "/a", "/once?ids=1,2")]
+    assert [type(url) for url in client.asked] == [kind, kind, kind, str]
+    assert (client.asked[0] is client.asked[2]) or kind is str
+
+
 async def test_a_request_may_have_header_fields_of_its_own(client: Any) -> None:
     """
     Open and secret ones, also another type of content; they win over those of every request.

@@ -273,6 +273,25 @@ def test_p06_an_identity_of_ones_own() -> None:
     assert identity(Write("a", "create", {"n": 1}), **own) is None
 
 
+@pytest.mark.parametrize("record", [{"sku": "x"}, {"sku": "x", "tags": ("a", WriteType.CREATE)}])
+def test_identity_sees_a_copy_in_plain_types(record: dict[str, Any]) -> None:
+    """
+    What is sent, as JSON holds it; nothing done to it reaches the caller's record, or the body.
+    """
+    before, seen = dict(record), []
+
+    def clears(write: Write) -> str:
+        seen.append(repr(write.record))
+        sku: str = write.record.pop("sku")  # type: ignore[attr-defined]
+        return sku
+
+    prepared = http_batch(identity=clears).encode(Write("a", "create", record))
+
+    assert record == before
+    assert json.loads(prepared.item.json) == json.loads(json.dumps(before))
+    assert seen == [repr(json.loads(json.dumps(before)))]
+
+
 @pytest.mark.parametrize("function", [lambda write: write.record["absent"], lambda write: [1]])
 def test_an_identity_that_cannot_be_told(function: Any) -> None:
     """

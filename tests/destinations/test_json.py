@@ -16,7 +16,17 @@ import pytest
 from hypothesis import example, given
 
 from batcher.destinations import _json
-from batcher.destinations._json import MAX_DEPTH, MAX_INTEGER, check_json, encode, encode_with_json, encode_with_orjson
+from batcher.destinations._json import (
+    MAX_DEPTH,
+    MAX_INTEGER,
+    check_and_encode,
+    check_and_encode_with_json,
+    check_and_encode_with_orjson,
+    check_json,
+    encode,
+    encode_with_json,
+    encode_with_orjson,
+)
 from batcher.errors import InvalidRecord
 from batcher.writes import WriteType
 
@@ -162,6 +172,66 @@ def test_subclasses_become_plain_types(value: Any, plain: Any) -> None:
     assert checked == {"field": plain}
     assert types_of(checked) == types_of({"field": plain})
     assert encode_with_orjson(checked) == encode_with_json(checked)
+
+
+FLAT = st.dictionaries(
+    st.text(max_size=4) | st.sampled_from([Loud("a"), Alone("a"), Alone("a"), 1, None, "\ud800"]),
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4)),
+        st.sampled_from([MAX_INTEGER, MAX_INTEGER + 1, -MAX_INTEGER, -MAX_INTEGER - 1, 2**64, "\ud800", Loud("a")]),
+        st.sampled_from([Level.HIGH, Colour.RED, Odd(1.5), UUID(int=5), datetime(2026, 1, 2), Decimal(1), b"a"]),
+        st.sampled_from([(1,), [1e-7], {"a": [1]}, OrderedDict(a=1)]),
+    ),
+    max_size=4,
+)
+
+
+@given(RECORDS | FLAT | FLAT.map(OrderedDict) | FLAT.map(MappingProxyType))
+@example({"a": MAX_INTEGER})
+@example({"a": MAX_INTEGER + 1})
+@example({"a": "\ud800"})
+@example({"\ud800": "a"})
+@example({Loud("a"): 1})
+@example({Alone("a"): 1, Alone("a"): 2})
+@example({1: 1})
+@example({"a": 1e-7})
+@example({"a": float("nan")})
+@example({"a": UUID(int=5)})
+@example({"a": Colour.RED})
+@example({"a": Loud("a")})
+@example({})
+def test_checked_and_encoded_at_once_or_one_after_the_other(record: Any) -> None:
+    """
+    The same bytes and the same values, or a refusal in the same words, with either encoder.
+    """
+    checked, refused = None, None
+    try:
+        checked = check_json(record)
+    except InvalidRecord as error:
+        refused = error.detail
+    for at_once in (check_and_encode_with_json, check_and_encode_with_orjson):
+        if checked is None:
+            with pytest.raises(InvalidRecord) as caught:
+                at_once(record)
+            assert caught.value.detail == refused
+            assert not isinstance(caught.value.__context__, TypeError)  # orjson's own words are not chained
+        else:
+            taken, encoded = at_once(record)
+            assert encoded == encode_with_json(checked)
+            assert repr(dict(taken)) == repr(checked)
+            assert types_of(dict(taken)) == types_of(checked)
+
+
+def test_a_flat_record_is_encoded_without_a_copy() -> None:
+    """
+    What most records are needs no second look; what holds another value, or is another mapping, is copied.
+    """
+    flat: dict[str, Any] = {"a": "é", "n": 1, "yes": True, "none": None}
+
+    assert check_and_encode(flat)[0] is flat
+    others: list[dict[str, Any]] = [{"a": 1.5}, {"a": []}, OrderedDict(a=1)]
+    for other in others:
+        assert check_and_encode(other)[0] is not other
 
 
 def test_the_copy_shares_nothing() -> None:
@@ -314,6 +384,9 @@ def test_the_standard_library_is_enough(monkeypatch: pytest.MonkeyPatch) -> None
     spec.loader.exec_module(alone)
 
     assert alone.encode is alone.encode_with_json
+    assert alone.check_and_encode is alone.check_and_encode_with_json
     assert not hasattr(alone, "encode_with_orjson")
     assert alone.encode({"a": [1e-7, "é"]}) == encode({"a": [1e-7, "é"]}) == '{"a":[1e-07,"é"]}'.encode()
+    assert alone.check_and_encode({"a": (1,)}) == ({"a": [1]}, b'{"a":[1]}')
     assert encode is encode_with_orjson
+    assert check_and_encode is check_and_encode_with_orjson
