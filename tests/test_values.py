@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import pickle
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from math import inf, nan
 
 import attrs
@@ -84,6 +86,49 @@ def test_a_retry_after_is_seconds_or_a_timedelta_and_never_in_the_past():
     with pytest.raises(ValueError, match="applied must be 'no' or 'maybe', not 'yes'"):
         Retry("x", applied="yes")  # type: ignore[arg-type]
     assert str(Retry(OSError("payload"))) == "OSError"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("120", 120), (" 7 ", 7), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), ("", None), ("1e400", None)],
+)
+def test_a_retry_after_is_taken_as_the_header_has_it(text, seconds):
+    """Digits or a date, of which one in the past is now; what nobody can read asks for nothing, and costs no batch."""
+    assert Retry("429", after=text).after == seconds
+
+
+def test_a_date_in_a_retry_after_is_seconds_from_now():
+    """Counted when the verdict is made, and the same wait when it is unpickled later."""
+    retry = Retry("429", after=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
+    assert retry.after == pytest.approx(3600, abs=60)
+    assert pickle.loads(pickle.dumps(retry)).after == retry.after
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Retry("429", after=[1]), TypeError, "after must be seconds, a timedelta or the text of a Retry-After"),  # type: ignore[arg-type]
+        (lambda: Retry("429", after=True), TypeError, "after must be seconds.*not bool"),
+        (lambda: Retry(None), TypeError, "cause must be a few words or an exception, not NoneType"),  # type: ignore[arg-type]
+        (lambda: Retry(OSError), TypeError, "cause must be a few words or an exception, not the class OSError"),  # type: ignore[arg-type]
+        (lambda: Unknown(None), TypeError, "cause must be a few words or an exception, not NoneType"),  # type: ignore[arg-type]
+        (lambda: NotWritten(429), TypeError, "cause must be a few words or an exception, not int"),  # type: ignore[arg-type]
+        (lambda: Refused("bad", named=[0]), TypeError, "named must be a dict from the position.*not list"),  # type: ignore[arg-type]
+        (lambda: Refused("bad", named={"0": "x"}), TypeError, "the keys of named must be positions.*not str"),  # type: ignore[dict-item]
+        (lambda: Refused("bad", named={True: "x"}), TypeError, "the keys of named must be positions.*not bool"),
+        (lambda: Refused("bad", named={-1: "x"}), ValueError, "the keys of named must be positions.*not -1"),
+    ],
+)
+def test_a_verdict_that_says_nothing_is_refused_where_it_is_made(make, error, message):
+    """By the name of the argument, the rule and what was given instead."""
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_words_are_one_word_where_several_may_be():
+    """Nobody means the letters."""
+    assert Written("1", warnings="oops").warnings == ("oops",)
+    assert ErrorDetail("m", fields="email").fields == ("email",)
 
 
 def test_a_refusal_counts_what_it_names():

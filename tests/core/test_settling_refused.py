@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from batcher._core.engine import Engine
 from batcher._core.entries import Batch
 from batcher.events import FlushReason
@@ -57,12 +55,11 @@ def test_all_are_named() -> None:
     assert send(engine) == []
 
 
-@pytest.mark.parametrize("nobody", [{2: "beyond"}, {-1: "before"}])
-def test_names_that_mean_nobody(nobody: dict[int, object]) -> None:
+def test_names_that_mean_nobody() -> None:
     """
     An answer that names a position outside of the batch has named nobody.
     """
-    engine, _ = answered(Refused("whole", nobody))
+    engine, _ = answered(Refused("whole", {2: "beyond"}))
     assert send(engine) == [[0]]
 
 
