@@ -271,8 +271,6 @@ def _to_named(named: object) -> dict[int, tuple[ErrorDetail, ...]]:
         if isinstance(index, bool) or not isinstance(index, int):
             kind = type(index).__name__
             raise TypeError(f"the keys of named must be positions in the batch, whole numbers from 0, not {kind}")
-        if index < 0:
-            raise ValueError(f"the keys of named must be positions in the batch, whole numbers from 0, not {index}")
     return {index: _to_errors(each) for index, each in named.items()}
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-from batcher.outcomes import Outcome, Unknown, Verdict
+from batcher._core.verdicts import listed, named_among, plain, read
+from batcher.outcomes import Outcome, Refused, Retry, Unknown, Verdict, describe_cause
 from batcher.policies import LaneRules
+
+logger = logging.getLogger("batcher")
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -29,6 +33,7 @@ class Function:
     def __init__(self, write: WriteFunction[Any, Any], ask: VerifyFunction[Any, Any] | None = None) -> None:
         self.write = write
         self.ask = ask
+        self._complaints: set[tuple[str, str]] = set()
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
@@ -36,16 +41,64 @@ class Function:
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
-        answer = self.write(lane, list(items))
-        if not isawaitable(answer):
-            # It has run already, so what it wrote is written; only the answer cannot be awaited.
-            return [Unknown("the write function is not async: define it with 'async def'")] * len(items)
-        return await answer
+        answer: Sequence[Verdict] = await self._answer("the write function", self.write(lane, list(items)), len(items))
+        if all_or_none:
+            _check_whole(answer)
+        return answer
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
         """Ask which items were applied."""
         assert self.ask is not None, "rules() says so"
-        return await self.ask(lane, list(items))
+        answer: Sequence[Outcome] = await self._answer("verify()", self.ask(lane, list(items)), len(items))
+        return answer
+
+    async def _answer(self, who: str, answer: Any, count: int) -> Any:
+        """Return the answer of *who*, and log if it is none that can be read. What is made of it is for the core."""
+        if not isawaitable(answer):
+            # It has run already, so what it wrote is written; only the answer cannot be awaited.
+            unusable = Unknown(f"{who} is not async: define it with 'async def'")
+            self._complain(who, "not async", describe_cause(unusable.cause), count)
+            return [unusable] * count
+        try:
+            answer = await answer
+        except Refused as refused:
+            self._check_names(who, refused, count)
+            raise
+        verdicts = listed(answer, count, who)
+        if isinstance(verdicts, Unknown):
+            self._complain(who, "no such list", describe_cause(verdicts.cause), count)
+            return answer
+        if not plain(verdicts):
+            for verdict in verdicts:
+                if isinstance(verdict, (Awaitable, type)) and isinstance(fate := read(verdict, who), Unknown):
+                    self._complain(who, "no verdict", describe_cause(fate.cause), count)
+        return verdicts
+
+    def _check_names(self, who: str, refused: Refused, count: int) -> None:
+        if nobody := len(refused.named) - len(named_among(refused, count)):
+            words = f"{who} raised Refused(named=...) with {nobody} positions that are none of the batch, and left out"
+            self._complain(who, "names nobody", words, count)
+
+    def _complain(self, who: str, trouble: str, words: str, count: int) -> None:
+        # Once: whoever makes this mistake makes it in every call, and the outcomes tell everybody.
+        if (who, trouble) not in self._complaints:
+            self._complaints.add((who, trouble))
+            logger.warning("%s (a call with %d records; such trouble is not logged again)", words, count)
+
+
+def _check_whole(answer: Any) -> None:
+    """Log if an all-or-none group was written in part: a promise is broken, and only the outcomes would say so."""
+    if not isinstance(answer, list) or plain(answer):
+        return
+    fates = [read(verdict) for verdict in answer]
+    written = sum(not isinstance(fate, Retry) and (not isinstance(fate, Outcome) or fate.ok) for fate in fates)
+    if 0 < written < len(fates):
+        logger.warning(
+            "an all-or-none group was written in part, %d of its %d records: the write function must apply the call of "
+            "a group as a whole, or raise Refused",
+            written,
+            len(fates),
+        )
 
 
 _NO_LIMITS = LaneRules()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from batcher._core.engine import Engine
 from batcher._core.entries import Batch
 from batcher.events import FlushReason
@@ -55,11 +57,12 @@ def test_all_are_named() -> None:
     assert send(engine) == []
 
 
-def test_names_that_mean_nobody() -> None:
+@pytest.mark.parametrize("nobody", [{2: "beyond"}, {-1: "before"}])
+def test_names_that_mean_nobody(nobody: dict[int, object]) -> None:
     """
     An answer that names a position outside of the batch has named nobody.
     """
-    engine, _ = answered(Refused("whole", {2: "beyond"}))
+    engine, _ = answered(Refused("whole", nobody))
     assert send(engine) == [[0]]
 
 

@@ -165,7 +165,7 @@ def test_named_culprits_are_positions() -> None:
     """
     What is no position in the call is ignored, and the others come in order.
     """
-    named = {2: "c", 0: "a", 3: "beyond"}
+    named: dict[Any, object] = {2: "c", 0: "a", 3: "beyond", -1: "before"}
     refused = Refused("no", named)
 
     assert named_among(refused, 3) == {0: (ErrorDetail("a"),), 2: (ErrorDetail("c"),)}
