@@ -93,9 +93,9 @@ class RecordError(BatcherError):
         super().__init__(outcome)
         self.outcome = outcome
         self.record = record
-        cause = getattr(outcome, "cause", None)
-        if isinstance(cause, BaseException):
-            self.__cause__ = cause
+        for cause in (getattr(outcome, "last_error", None), getattr(outcome, "cause", None)):
+            if isinstance(cause, BaseException):
+                self.__cause__ = cause
 
     @property
     def applied(self) -> Applied:
@@ -154,7 +154,7 @@ def _portable(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Rejected):
         return attrs.evolve(outcome, cause=None)
     if isinstance(outcome, (NotWritten, Unknown)):
-        return attrs.evolve(outcome, cause=describe_cause(outcome.cause))
+        return attrs.evolve(outcome, cause=describe_cause(outcome.cause), last_error=None)
     return outcome
 
 
@@ -167,7 +167,8 @@ def _describe(outcome: Outcome) -> str:
             blame = f"{len(culprits)} of its members" if culprits else "the call"
             return f"the group was rolled back because of {blame}: {_codes(errors)}"
         case NotWritten(cause, attempts):
-            return f"the record was not written: {describe_cause(cause)} (after {attempts} attempts)"
+            tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+            return f"the record was not written: {describe_cause(cause)} (after {tried})"
         case Unknown(cause):
             return f"the record may or may not have been written: {describe_cause(cause)}"
     raise AssertionError(f"{outcome!r} is a success")

@@ -166,6 +166,8 @@ class Unknown(Outcome):
 
     cause: Cause = attrs.field(repr=_cause_repr, validator=_check_cause)
     """What went wrong."""
+    last_error: BaseException | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+    """The exception of the last call, where ``cause`` is words that name it."""
 
 
 @attrs.frozen
@@ -179,6 +181,8 @@ class NotWritten(Outcome):
     """What kept it from being written."""
     attempts: int = 0
     """How many calls carried the record."""
+    last_error: BaseException | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+    """The exception of the last call, where ``cause`` is words that name it."""
 
 
 class Retry(Exception):
