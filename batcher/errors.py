@@ -118,11 +118,24 @@ class RecordRejected(RecordError):
 
     outcome_type = Rejected
 
+    @property
+    def errors(self) -> tuple[ErrorDetail, ...]:
+        """Why, in the destination's words: ``.errors[0].message``, and ``code`` and ``fields`` as far as it named them.
+
+        The words may quote the record, so ``str()`` of this error shows codes and fields only.
+        """
+        return _errors_of(self.outcome)
+
 
 class RecordRolledBack(RecordError):
     """The group of this record was rolled back because of other members."""
 
     outcome_type = RolledBack
+
+    @property
+    def errors(self) -> tuple[ErrorDetail, ...]:
+        """The errors of the members at fault, or of the call if none was named; see :attr:`RecordRejected.errors`."""
+        return _errors_of(self.outcome)
 
 
 class RecordNotWritten(RecordError):
@@ -174,9 +187,14 @@ def _describe(outcome: Outcome) -> str:
     raise AssertionError(f"{outcome!r} is a success")
 
 
+def _errors_of(outcome: Outcome) -> tuple[ErrorDetail, ...]:
+    assert isinstance(outcome, (Rejected, RolledBack)), "an error has an outcome of its type"
+    return outcome.errors
+
+
 def _codes(errors: tuple[ErrorDetail, ...]) -> str:
     def one(error: ErrorDetail) -> str:
-        name = error.code or "no code given"
+        name = error.code or "no code given, its words are in .errors"
         return f"{name} ({', '.join(error.fields)})" if error.fields else name
 
     shown = "; ".join(one(error) for error in errors[:5])

@@ -138,6 +138,18 @@ def test_a_refusal_counts_what_it_names():
     assert str(Refused("x")) == "refused as a whole (no code), 0 records named"
 
 
+def test_an_error_without_a_code_says_where_its_words_are():
+    """They may quote the record, so they are not printed; but whoever sees the message finds them."""
+    rejected = error_for(Rejected("name is missing"))
+    assert str(rejected) == "the destination refused the record: no code given, its words are in .errors"
+    assert isinstance(rejected, RecordRejected)
+    assert [error.message for error in rejected.errors] == ["name is missing"]
+    rolled_back = error_for(RolledBack((1,), "name is missing"))
+    assert isinstance(rolled_back, RecordRolledBack)
+    assert rolled_back.errors == rejected.errors
+    assert str(rolled_back).endswith("1 of its members: no code given, its words are in .errors")
+
+
 def test_error_messages_name_codes_and_fields_and_stay_short():
     """Five codes are enough to see the pattern."""
     errors = tuple(ErrorDetail("m", code=f"E{n}", fields=("email", "phone")) for n in range(7))
