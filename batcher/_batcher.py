@@ -60,8 +60,12 @@ class Batcher(Shell, Generic[R, T]):
     ) -> None:
         if not callable(write):
             raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
-        if retry is not None and retry.on_unknown == "verify" and verify is None:
+        if isinstance(retry, RetryPolicy) and retry.on_unknown == "verify" and verify is None:
             raise TypeError("RetryPolicy(on_unknown='verify') needs verify=, an async function that says what is there")
+        if verify is not None and not callable(verify):
+            raise TypeError(f"verify must be an async function of a key and a list of records, not {verify!r}")
+        if size_of is not None and not callable(size_of):
+            raise TypeError(f"size_of must be a function that returns the bytes of a record, not {size_of!r}")
         function = Function(write, verify)
         super().__init__(
             function,

@@ -37,6 +37,8 @@ class EventLog:
             raise TypeError(f"logger must be a logging.Logger, not {type(logger).__name__}")
         if not isinstance(level, int):
             raise TypeError(f"level must be a number such as logging.INFO, not {level!r}")
+        if lane_label is not None and not callable(lane_label):
+            raise TypeError(f"lane_label must be a function of a lane's key, not {type(lane_label).__name__}")
         self._logger = logger or logging.getLogger("batcher.events")
         self._level = level
         self._lane_label = lane_label

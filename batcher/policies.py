@@ -94,6 +94,30 @@ def _at_least_one(default: float | None, endless: bool) -> Callable[[object, att
     return validate
 
 
+def _function_of_a_key(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{field.name} must be a function of the key of a lane, or None, not {type(value).__name__}")
+
+
+def _name_of(by: Callable[[Any], Hashable] | None, key: Hashable, policy: str, alone: Hashable) -> Hashable:
+    """Return what *by* makes of *key*, and *alone* without it.
+
+    :raises TypeError: it cannot be hashed
+    :raises Exception: whatever *by* raises, with a note that says where; not with the key, which may say too much
+    """
+    if by is None:
+        return alone
+    try:
+        name = by(key)
+        hash(name)
+    except Exception as error:
+        error.add_note(
+            f"raised by by= of {policy}(by=...), called with the key of a lane, of type {type(key).__name__}"
+        )
+        raise
+    return name
+
+
 def _not_negative(_: object, field: attrs.Attribute[float], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{field.name} must be a number, not {value!r}")
@@ -155,8 +179,12 @@ class Quota:
     """Calls that may begin within any such window, retries and the search for culprits included."""
     records: float = _count(inf, endless=True)
     """Records that they may carry together."""
-    by: Callable[[Any], Hashable] | None = attrs.field(default=None)
+    by: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function_of_a_key)
     """Called with the key of a lane: lanes with equal results share the quota. None shares it among all lanes."""
+
+    def name_of(self, key: Hashable) -> Hashable:
+        """Return what lanes that share this quota have in common with the lane of *key*; raises what ``by`` raises."""
+        return _name_of(self.by, key, "Quota", None)
 
     @per.validator
     def _check_per(self, _: object, value: float) -> None:
@@ -249,8 +277,10 @@ class RetryPolicy:
             raise ValueError(f"on_unknown must be 'raise', 'retry' or 'verify', not {value!r}")
 
 
-def _to_quotas(value: Iterable[Quota]) -> tuple[Quota, ...]:
-    quotas = tuple(value)
+def _to_quotas(value: Quota | Iterable[Quota]) -> tuple[Quota, ...]:
+    if not isinstance(value, (Quota, Iterable)):
+        raise TypeError(f"quotas must be Quota(...) or several of them, not {type(value).__name__}")
+    quotas = (value,) if isinstance(value, Quota) else tuple(value)
     for each in quotas:
         if not isinstance(each, Quota):
             raise TypeError(f"quotas must hold Quota(...), not {type(each).__name__}")
@@ -275,10 +305,14 @@ class Fairness:
     goes to the tenant that holds the fewest for its weight. No tenant holds more places than one lane may.
     """
 
-    by: Callable[[Any], Hashable] | None = attrs.field(default=None)
+    by: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function_of_a_key)
     """Called with the key of a lane: lanes with equal results are one tenant. None makes each lane a tenant."""
     weights: Mapping[Hashable, float] = attrs.field(factory=dict, converter=_to_weights)
     """Tenant to weight, above 0; 1 for those that are not named."""
+
+    def name_of(self, key: Hashable) -> Hashable:
+        """Return the tenant of the lane of *key*; raises what ``by`` raises."""
+        return _name_of(self.by, key, "Fairness", key)
 
 
 @attrs.frozen(kw_only=True)
@@ -307,7 +341,7 @@ class Limits:
     """Seconds to drain after the ``async with`` body ended. 30 is what Kubernetes grants a pod by default."""
 
     quotas: tuple[Quota, ...] = attrs.field(default=(), converter=_to_quotas)
-    """What the provider allows in a window of time; all of them are kept. They outrank every delay."""
+    """What the provider allows in a window of time, one or several; all of them are kept. They outrank every delay."""
     fairness: Fairness | None = attrs.field(default=None)
     """How tenants share calls and places. None: lanes take turns, and places go by order of arrival."""
 

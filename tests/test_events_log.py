@@ -174,7 +174,9 @@ def test_a_code_with_a_line_break_makes_no_second_line(caplog):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"), [({"logger": "app"}, "logger"), ({"level": "INFO"}, "level")], ids=["logger", "level"]
+    ("arguments", "name"),
+    [({"logger": "app"}, "logger"), ({"level": "INFO"}, "level"), ({"lane_label": "x"}, "lane_label")],
+    ids=["logger", "level", "lane_label"],
 )
 def test_wrong_arguments_are_named(arguments, name):
     """When the hook is made, not when the first event comes."""

@@ -338,7 +338,14 @@ async def test_without_an_sdk_nothing_happens_and_nothing_is_captured():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"), [({"lane_label": "tenant"}, "lane_label"), ({"name": 7}, "name")], ids=["lane_label", "name"]
+    ("arguments", "name"),
+    [
+        ({"lane_label": "tenant"}, "lane_label"),
+        ({"name": 7}, "name"),
+        ({"meter_provider": "crm"}, "meter_provider"),
+        ({"tracer_provider": 7}, "tracer_provider"),
+    ],
+    ids=["lane_label", "name", "meter_provider", "tracer_provider"],
 )
 def test_wrong_arguments_are_named(arguments, name):
     """When the bridge is made, not when the first event comes."""

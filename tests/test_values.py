@@ -20,6 +20,7 @@ from batcher import (
     InvalidRecord,
     Limits,
     NotWritten,
+    Quota,
     RecordRejected,
     RecordRolledBack,
     Refused,
@@ -196,6 +197,14 @@ def test_error_messages_name_codes_and_fields_and_stay_short():
         (lambda: Fairness(weights={"a": "x"}), TypeError, "weights must be numbers, not 'x' for 'a'"),  # type: ignore[dict-item]
         (lambda: Fairness(weights={"a": 0}), ValueError, "weights must be above 0 and finite, not 0 for 'a'"),
         (lambda: Limits(fairness="x"), TypeError, "fairness must be Fairness\\(...\\) or None, not str"),  # type: ignore[arg-type]
+        (lambda: Limits(quotas=5), TypeError, "quotas must be Quota\\(...\\) or several of them, not int"),  # type: ignore[arg-type]
+        (lambda: Limits(quotas=[5]), TypeError, "quotas must hold Quota\\(...\\), not int"),  # type: ignore[list-item]
+        (
+            lambda: Quota(per=1, calls=1, by="x"),  # type: ignore[arg-type]
+            TypeError,
+            "by must be a function of the key of a lane, or None, not str",
+        ),
+        (lambda: Fairness(by=1), TypeError, "by must be a function of the key of a lane, or None, not int"),  # type: ignore[arg-type]
         (lambda: Limits(max_lane_records=0), ValueError, "max_lane_records must be at least 1, not 0"),
         (lambda: Limits(max_in_flight=0), ValueError, "max_in_flight must be at least 1, not 0"),
     ],
@@ -204,6 +213,12 @@ def test_policies_refuse_nonsense_in_words(make, error, message):
     """The message names the argument, the rule and the value."""
     with pytest.raises(error, match=message):
         make()
+
+
+def test_one_quota_is_as_good_as_a_list_of_one():
+    """Nobody has to know which it is."""
+    quota = Quota(per=1, calls=1)
+    assert Limits(quotas=quota).quotas == Limits(quotas=[quota]).quotas == (quota,)
 
 
 def test_policies_convert_and_derive():
