@@ -146,6 +146,7 @@ async def test_events_tell_what_happened_and_why():
         seconds=2.0,
         outcomes={"written": 1, "rejected": 1},
         retried=1,
+        cause="429",
         codes=("ValueError",),
     )
     assert (again.kind, again.reason, again.records) == (EventKind.DISPATCHED, FlushReason.RETRY, 1)
