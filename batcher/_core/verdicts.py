@@ -43,9 +43,11 @@ def listed(answer: object, count: int, who: str = "the write function") -> list[
 
 def plain(verdicts: Sequence[Any]) -> bool:
     """Return whether all are plain values: written, every one, and nothing to interpret."""
-    return not any(issubclass(kind, _NOT_PLAIN) for kind in set(map(type, verdicts)))
+    kinds = set(map(type, verdicts))
+    return kinds <= _USUAL or not any(issubclass(kind, _NOT_PLAIN) for kind in kinds)
 
 
+_USUAL = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple})  # seen in less time
 _NOT_PLAIN = (Outcome, BaseException, type, Awaitable)
 
 

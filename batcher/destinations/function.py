@@ -23,6 +23,10 @@ VerifyFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outc
 ``NotWritten`` if it is not, ``Unknown`` if nobody knows."""
 
 
+_WRITE, _VERIFY = "the write function", "verify()"
+_NO_VERDICT = (Awaitable, type)
+
+
 class Function:
     """Calls ``write(key, records)``. It encodes nothing and knows no limits of its own.
 
@@ -41,43 +45,53 @@ class Function:
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
-        answer: Sequence[Verdict] = await self._answer("the write function", self.write(lane, list(items)), len(items))
+        answer: Any = self.write(lane, list(items))
+        if not isawaitable(answer):
+            return self._not_async(_WRITE, len(items))
+        try:
+            answer = await answer
+        except Refused as refused:
+            self._check_names(refused, len(items))
+            raise
+        if type(answer) is not list or len(answer) != len(items) or isinstance(answer[0], _NO_VERDICT):
+            self._check(_WRITE, answer, len(items))
         if all_or_none:
-            _check_whole(answer)
-        return answer
+            _check_whole(answer, len(items))
+        checked: Sequence[Verdict] = answer
+        return checked
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
         """Ask which items were applied."""
         assert self.ask is not None, "rules() says so"
-        answer: Sequence[Outcome] = await self._answer("verify()", self.ask(lane, list(items)), len(items))
-        return answer
-
-    async def _answer(self, who: str, answer: Any, count: int) -> Any:
-        """Return the answer of *who*, and log if it is none that can be read. What is made of it is for the core."""
+        answer: Any = self.ask(lane, list(items))
         if not isawaitable(answer):
-            # It has run already, so what it wrote is written; only the answer cannot be awaited.
-            unusable = Unknown(f"{who} is not async: define it with 'async def'")
-            self._complain(who, "not async", describe_cause(unusable.cause), count)
-            return [unusable] * count
-        try:
-            answer = await answer
-        except Refused as refused:
-            self._check_names(who, refused, count)
-            raise
+            return self._not_async(_VERIFY, len(items))
+        answer = await answer
+        self._check(_VERIFY, answer, len(items))
+        checked: Sequence[Outcome] = answer
+        return checked
+
+    def _not_async(self, who: str, count: int) -> list[Unknown]:
+        # It has run already, so what it wrote is written; only the answer cannot be awaited.
+        words = f"{who} is not async: define it with 'async def'"
+        self._complain(who, "not async", words, count)
+        return [Unknown(words)] * count
+
+    def _check(self, who: str, answer: Any, count: int) -> None:
+        """Log if an answer cannot be used. What is made of it is for the core.
+
+        Of its items only the first is looked at, which is enough to see a function that awaits none of its own calls.
+        """
         verdicts = listed(answer, count, who)
         if isinstance(verdicts, Unknown):
             self._complain(who, "no such list", describe_cause(verdicts.cause), count)
-            return answer
-        if not plain(verdicts):
-            for verdict in verdicts:
-                if isinstance(verdict, (Awaitable, type)) and isinstance(fate := read(verdict, who), Unknown):
-                    self._complain(who, "no verdict", describe_cause(fate.cause), count)
-        return verdicts
+        elif verdicts and isinstance(verdicts[0], _NO_VERDICT) and isinstance(fate := read(verdicts[0], who), Unknown):
+            self._complain(who, "no verdict", describe_cause(fate.cause), count)
 
-    def _check_names(self, who: str, refused: Refused, count: int) -> None:
+    def _check_names(self, refused: Refused, count: int) -> None:
         if nobody := len(refused.named) - len(named_among(refused, count)):
-            words = f"{who} raised Refused(named=...) with {nobody} positions that are none of the batch, and left out"
-            self._complain(who, "names nobody", words, count)
+            words = f"{_WRITE} raised Refused(named=...) with {nobody} positions that are none of the batch"
+            self._complain(_WRITE, "names nobody", words, count)
 
     def _complain(self, who: str, trouble: str, words: str, count: int) -> None:
         # Once: whoever makes this mistake makes it in every call, and the outcomes tell everybody.
@@ -86,9 +100,9 @@ class Function:
             logger.warning("%s (a call with %d records; such trouble is not logged again)", words, count)
 
 
-def _check_whole(answer: Any) -> None:
+def _check_whole(answer: Any, count: int) -> None:
     """Log if an all-or-none group was written in part: a promise is broken, and only the outcomes would say so."""
-    if not isinstance(answer, list) or plain(answer):
+    if not isinstance(answer, (list, tuple)) or len(answer) != count or plain(answer):
         return
     fates = [read(verdict) for verdict in answer]
     written = sum(not isinstance(fate, Retry) and (not isinstance(fate, Outcome) or fate.ok) for fate in fates)
