@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from batcher import AutoBatchPolicy, Batcher, RecordUnknown, Refused, Rejected, RetryPolicy, Unknown
-from tests.api import Api, gather
+from batcher import AutoBatchPolicy, Batcher, RecordUnknown, Refused, Rejected, RetryPolicy, Unknown, Written
+from tests.api import Api
 
 pytestmark = pytest.mark.anyio
 
@@ -32,13 +32,10 @@ async def test_a_coroutine_that_nobody_awaited_wrote_nothing_for_sure(caplog):
     async def write(key: Any, records: list[Any]) -> list[Any]:
         return [put(record) if record != 1 else "value" for record in records]
 
+    lost = Unknown("the write function returned a coroutine for the record: await it")
     async with Batcher(write, auto_batch=NOW) as batcher:
-        results = await gather(*((lambda n=n: batcher.submit(n)) for n in (0, 1, 2)))
+        assert await batcher.submit_all([0, 1, 2]) == [lost, Written(data="value"), lost]
         gc.collect()  # a coroutine that is dropped unawaited warns here, and warnings are errors
-    assert results[1] == "value"
-    for result in results[::2]:
-        assert isinstance(result, RecordUnknown)
-        assert "the write function returned a coroutine for the record: await it" in str(result)
     (warning,) = warnings_of(caplog)
     assert "returned a coroutine for the record: await it (a call with 3 records" in warning
 
