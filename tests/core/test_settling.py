@@ -175,6 +175,17 @@ def test_a_retry_past_the_deadline_fails_at_once() -> None:
     assert fates(batch) == [None, NotWritten(f"busy{TOO_LATE.format(60.5)}", 1)]
 
 
+def test_why_it_was_to_be_sent_again_is_kept_no_longer_than_it_waits() -> None:
+    """
+    An exception holds its traceback, and with it the records of its call; receipts may be kept for ever.
+    """
+    error = OSError("reset")
+    engine, batch = answered([Retry(error), 1])
+    assert batch.entries[0].extras.last is error
+    (again,) = dispatched(engine, 30.0)
+    assert again.entries[0].extras.last is None
+
+
 def test_the_last_attempt() -> None:
     """
     With two attempts allowed the second call is the last.
