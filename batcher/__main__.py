@@ -19,7 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _print_whatever_comes()
     try:
-        arguments = _parser().parse_args(argv)
+        parser, of_commands = _parser()
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            # By the command's own usage; and by their names, for the value of one may be a secret.
+            names = [each.partition("=")[0] for each in unknown if each.startswith("-")] or unknown
+            of_commands[arguments.command].error(f"unrecognized arguments: {' '.join(names)}")
     except SystemExit as stop:  # argparse has printed the help or the problem
         return int(stop.code or 0)
     try:
@@ -39,7 +44,9 @@ def _print_whatever_comes() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser, and that of each command."""
+    of_commands: dict[str, argparse.ArgumentParser] = {}
     parser = argparse.ArgumentParser(
         prog="batcher", description="Write records one at a time; the API sees full batches."
     )
@@ -55,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         subparser = commands.add_parser(name, help=summary, description=command.DESCRIPTION, formatter_class=layout)
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
-    return parser
+        of_commands[name] = subparser
+    return parser, of_commands
 
 
 if __name__ == "__main__":

@@ -60,8 +60,12 @@ class Batcher(Shell, Generic[R, T]):
     ) -> None:
         if not callable(write):
             raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
-        if retry is not None and retry.on_unknown == "verify" and verify is None:
+        if isinstance(retry, RetryPolicy) and retry.on_unknown == "verify" and verify is None:
             raise TypeError("RetryPolicy(on_unknown='verify') needs verify=, an async function that says what is there")
+        if verify is not None and not callable(verify):
+            raise TypeError(f"verify must be an async function of a key and a list of records, not {verify!r}")
+        if size_of is not None and not callable(size_of):
+            raise TypeError(f"size_of must be a function that returns the bytes of a record, not {size_of!r}")
         function = Function(write, verify)
         super().__init__(
             function,
@@ -91,7 +95,7 @@ class Batcher(Shell, Generic[R, T]):
             after the other, in the order accepted
         :param max_delay: seconds that a batch opened by this record waits for company; None is the policy's
         :param deadline: seconds from now after which it is not sent any more; None is never. Its batch leaves in time
-            for it, and a record that cannot make it is told so at once
+            for it. If the pause of its lane or a quota lasts for longer, the record is told so at once
         :returns: what the write function returned for this record; an explicit outcome as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         :raises InvalidRecord: it is larger than a batch may be
@@ -180,7 +184,9 @@ class Batcher(Shell, Generic[R, T]):
         """Submit many records and wait for the fate of each. The last one in makes their batch due.
 
         :param identities: one per record, None where unknown
-        :param all_or_none: they are a group: a call of their own, written together or not at all
+        :param all_or_none: they are a group: a call of their own, written together or not at all. That is for *write*
+            to keep: it applies all of the call or nothing, and raises :class:`Refused` then, or anything with *atomic*.
+            A group that it applied in part is told as it is, and logged
         :returns: the outcomes in the order of *records*, failures too: nothing is raised for them. A
             record that can never be written is :class:`Rejected`.
         :raises InvalidGroup: with *all_or_none*: too many, too large, or two of one identity

@@ -18,7 +18,7 @@ class EventLog:
     What a line says is also in attributes of its log record, as far as the event has it: ``batcher_event``,
     ``batcher_batch``, ``batcher_lane``, ``batcher_flush_reason``, ``batcher_records``, ``batcher_bytes``,
     ``batcher_seconds``, ``batcher_outcomes``, ``batcher_retried``, ``batcher_codes``, ``batcher_failure``,
-    ``batcher_scope``, ``batcher_state``.
+    ``batcher_cause``, ``batcher_scope``, ``batcher_state``.
 
     :param logger: where to; by default the logger ``batcher.events``
     :param level: of what takes its usual course; by default DEBUG
@@ -37,6 +37,8 @@ class EventLog:
             raise TypeError(f"logger must be a logging.Logger, not {type(logger).__name__}")
         if not isinstance(level, int):
             raise TypeError(f"level must be a number such as logging.INFO, not {level!r}")
+        if lane_label is not None and not callable(lane_label):
+            raise TypeError(f"lane_label must be a function of a lane's key, not {type(lane_label).__name__}")
         self._logger = logger or logging.getLogger("batcher.events")
         self._level = level
         self._lane_label = lane_label
@@ -76,6 +78,7 @@ def _fields(event: Event) -> dict[str, Any]:
         "retried": event.retried or None,
         "codes": event.codes or None,
         "failure": event.failure,
+        "cause": event.cause,
         "scope": event.scope,
         "state": event.state,
     }
@@ -89,20 +92,26 @@ def _line(event: Event, lane: str | None) -> str:
             size = f", {event.size_bytes} bytes" if event.size_bytes else ""
             return f"{batch} left after {event.seconds:.3f} s{reason}: {event.records} records{size}"
         case EventKind.ANSWERED:
-            ended = "was answered" if event.failure is None else f"failed ({event.failure})"
+            ended = "was answered" if event.failure is None else f"failed ({_why(event)})"
             return f"{batch} {ended} after {event.seconds:.3f} s: {_counts(event)}"
         case EventKind.DETACHED:
             where = "" if lane is None else f" of lane {lane}"
             return f"a record{where} whose caller was cancelled met its outcome: {_counts(event)}"
         case EventKind.BREAKER:
             what = "the destination" if event.scope == "destination" else "a lane" if lane is None else f"lane {lane}"
-            return f"the circuit breaker of {what} is {str(event.state).replace('_', '-')}"
+            why = "" if event.cause is None else f", the last call: {event.cause}"
+            return f"the circuit breaker of {what} is {str(event.state).replace('_', '-')}{why}"
+
+
+def _why(event: Event) -> str:
+    return str(event.failure) if event.cause is None else f"{event.failure}: {event.cause}"
 
 
 def _counts(event: Event) -> str:
     counts = [f"{count} {outcome}" for outcome, count in event.outcomes.items()]
     if event.retried:
-        counts.append(f"{event.retried} to be sent again")
+        why = "" if event.cause is None or event.failure is not None else f" ({event.cause})"
+        counts.append(f"{event.retried} to be sent again{why}")
     if event.codes:
         counts[-1:] = [f"{counts[-1]}; codes {', '.join(event.codes)}"]
     return ", ".join(counts)

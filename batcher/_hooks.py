@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -25,14 +26,19 @@ MOST_LINKS: Final = 128  # of one event: as many as a span of OpenTelemetry keep
 def as_hook(on_event: Hook | Sequence[Hook] | None) -> Hook | None:
     """Return the one hook that stands for all those given; None if there are none.
 
-    :raises TypeError: something given cannot be called
+    :raises TypeError: something given cannot be called, or only awaited
     """
-    if on_event is None or callable(on_event):
-        return on_event
-    hooks = tuple(on_event) if isinstance(on_event, Sequence) else (on_event,)
+    if on_event is None:
+        return None
+    hooks = tuple(on_event) if isinstance(on_event, Sequence) and not callable(on_event) else (on_event,)
     for hook in hooks:
         if not callable(hook):
             raise TypeError(f"on_event must be a function of one event, or a list of such, not {type(hook).__name__}")
+        if iscoroutinefunction(hook) or iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
+            raise TypeError(
+                "on_event must be a plain function, not an async one, which nobody would await: define it with 'def', "
+                "and have it put events where a task of yours takes them from"
+            )
     if len(hooks) < 2:
         return hooks[0] if hooks else None
     return Hooks(hooks)

@@ -11,7 +11,7 @@ from batcher._core.entries import Batch, Entry
 from batcher._core.verdicts import listed
 from batcher._hooks import around_of, capture_of, distinct, logger, stops_programs, tell
 from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
-from batcher.outcomes import Outcome, Retry, Unknown
+from batcher.outcomes import Outcome, Refused, Retry, Unknown, describe_cause
 
 __all__ = ["Reporter", "log_left_over", "log_raise", "logger", "stops_programs"]
 
@@ -55,14 +55,14 @@ class Reporter:
 
         :param answer: what the call returned, or the exception that it ended with
         """
-        self._answered(batch, seconds, _failure(answer, len(batch.sent)))
+        self._answered(batch, seconds, *_failure(answer, len(batch.sent)))
 
     def cut_off(self, now: float) -> None:
         """Tell that the batches still out were given up on, because the batcher ended."""
         for batch in list(self._out):
-            self._answered(batch, now - batch.dispatched_at, "BatcherClosed")
+            self._answered(batch, now - batch.dispatched_at, "BatcherClosed", None)
 
-    def _answered(self, batch: Batch, seconds: float, failure: str | None) -> None:
+    def _answered(self, batch: Batch, seconds: float, failure: str | None, cause: str | None) -> None:
         try:
             del self._out[batch]
         except KeyError:
@@ -80,15 +80,19 @@ class Reporter:
                 retried=len(batch.sent) - len(fates),
                 codes=_codes(fates),
                 failure=failure,
+                cause=cause,
             )
         )
 
-    def breaker(self, state: BreakerState, *, key: Hashable = None, scope: BreakerScope = "lane") -> None:
+    def breaker(
+        self, state: BreakerState, *, key: Hashable = None, scope: BreakerScope = "lane", cause: str | None = None
+    ) -> None:
         """Tell that a circuit breaker has moved.
 
         :param key: of its lane; None if it guards the destination
+        :param cause: why it opens, in words without payload
         """
-        self._emit(Event(kind=EventKind.BREAKER, key=key, scope=scope, state=state))
+        self._emit(Event(kind=EventKind.BREAKER, key=key, scope=scope, state=state, cause=cause))
 
     def detached(self, entry: Entry) -> None:
         """Tell the outcome that a cancelled caller did not see."""
@@ -123,15 +127,18 @@ def log_left_over(cause: str, unknown: int, not_written: int) -> None:
         logger.warning("%s: %d records are unknown, %d are not written", cause, unknown, not_written)
 
 
-def _failure(answer: Any, records: int) -> str | None:
-    """Return the name of what a call as a whole ended with; None if it was answered record by record."""
+def _failure(answer: Any, records: int) -> tuple[str | None, str | None]:
+    """Return the name of what a call as a whole ended with, None if it was answered record by record, and why."""
     if isinstance(answer, Retry) and isinstance(answer.cause, BaseException):
         answer = answer.cause
+    if isinstance(answer, (Retry, Refused)):
+        return type(answer).__name__, str(answer)  # words and codes: no payload by agreement
     if isinstance(answer, BaseException):
-        return type(answer).__name__
-    if isinstance(listed(answer, records), Unknown):  # as the engine read it
-        return "UnusableAnswer"
-    return None
+        return type(answer).__name__, None
+    verdicts = listed(answer, records)  # as the engine read it
+    if isinstance(verdicts, Unknown):
+        return "UnusableAnswer", describe_cause(verdicts.cause)
+    return None, next((str(verdict) for verdict in verdicts if isinstance(verdict, Retry)), None)
 
 
 def _codes(fates: Sequence[Outcome]) -> tuple[str, ...]:

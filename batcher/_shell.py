@@ -227,11 +227,12 @@ class Shell:
     def _accept_now(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
         self._accept(crew, receipt, key)
         if receipt.state is State.WAITING:
-            crew.withdraw(receipt)
             admission = self._engine.house.admission
+            why = admission.in_the_way(receipt.lane, 1, receipt.size)
+            crew.withdraw(receipt)
             raise Overloaded(
-                f"no place is free: {admission.pending} records are pending and {len(admission)} submits wait; "
-                "await submit() or enqueue(), or raise the Limits"
+                f"no place is free: {why}; {admission.pending} records are pending in all and {len(admission)} submits "
+                "wait; await submit() or enqueue(), or raise the Limits"
             )
 
     async def _accept_in_turn(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:

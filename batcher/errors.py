@@ -93,9 +93,9 @@ class RecordError(BatcherError):
         super().__init__(outcome)
         self.outcome = outcome
         self.record = record
-        cause = getattr(outcome, "cause", None)
-        if isinstance(cause, BaseException):
-            self.__cause__ = cause
+        for cause in (getattr(outcome, "last_error", None), getattr(outcome, "cause", None)):
+            if isinstance(cause, BaseException):
+                self.__cause__ = cause
 
     @property
     def applied(self) -> Applied:
@@ -118,11 +118,24 @@ class RecordRejected(RecordError):
 
     outcome_type = Rejected
 
+    @property
+    def errors(self) -> tuple[ErrorDetail, ...]:
+        """Why, in the destination's words: ``.errors[0].message``, and ``code`` and ``fields`` as far as it named them.
+
+        The words may quote the record, so ``str()`` of this error shows codes and fields only.
+        """
+        return _errors_of(self.outcome)
+
 
 class RecordRolledBack(RecordError):
     """The group of this record was rolled back because of other members."""
 
     outcome_type = RolledBack
+
+    @property
+    def errors(self) -> tuple[ErrorDetail, ...]:
+        """The errors of the members at fault, or of the call if none was named; see :attr:`RecordRejected.errors`."""
+        return _errors_of(self.outcome)
 
 
 class RecordNotWritten(RecordError):
@@ -154,7 +167,7 @@ def _portable(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Rejected):
         return attrs.evolve(outcome, cause=None)
     if isinstance(outcome, (NotWritten, Unknown)):
-        return attrs.evolve(outcome, cause=describe_cause(outcome.cause))
+        return attrs.evolve(outcome, cause=describe_cause(outcome.cause), last_error=None)
     return outcome
 
 
@@ -167,15 +180,21 @@ def _describe(outcome: Outcome) -> str:
             blame = f"{len(culprits)} of its members" if culprits else "the call"
             return f"the group was rolled back because of {blame}: {_codes(errors)}"
         case NotWritten(cause, attempts):
-            return f"the record was not written: {describe_cause(cause)} (after {attempts} attempts)"
+            tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+            return f"the record was not written: {describe_cause(cause)} (after {tried})"
         case Unknown(cause):
             return f"the record may or may not have been written: {describe_cause(cause)}"
     raise AssertionError(f"{outcome!r} is a success")
 
 
+def _errors_of(outcome: Outcome) -> tuple[ErrorDetail, ...]:
+    assert isinstance(outcome, (Rejected, RolledBack)), "an error has an outcome of its type"
+    return outcome.errors
+
+
 def _codes(errors: tuple[ErrorDetail, ...]) -> str:
     def one(error: ErrorDetail) -> str:
-        name = error.code or "no code given"
+        name = error.code or "no code given, its words are in .errors"
         return f"{name} ({', '.join(error.fields)})" if error.fields else name
 
     shown = "; ".join(one(error) for error in errors[:5])

@@ -52,11 +52,12 @@ class EventKind(str, Enum):
     waited, ``links``."""
     ANSWERED = "answered"
     """The call ended, or was given up on; once for each batch dispatched: ``batch``, ``key``, ``records``,
-    ``size_bytes``, ``seconds`` it took, ``outcomes`` of those settled by it, ``retried``, ``codes``, ``failure``."""
+    ``size_bytes``, ``seconds`` it took, ``outcomes`` of those settled by it, ``retried``, ``codes``, ``failure``,
+    ``cause``."""
     DETACHED = "detached"
     """A cancelled caller's record, in flight at the time, met its outcome: ``key``, ``outcomes``, ``codes``."""
     BREAKER = "breaker"
-    """A circuit breaker has moved: ``scope``, ``key`` of its lane, ``state``."""
+    """A circuit breaker has moved: ``scope``, ``key`` of its lane, ``state``, ``cause``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +88,11 @@ class Event:
     """If the call failed as a whole, the name of the exception that it ended with; ``"Retry"`` or ``"Refused"`` where
     it had only words, ``"UnusableAnswer"`` if its answer did not fit the records, ``"BatcherClosed"`` if it was out
     when the batcher ended."""
+    cause: str | None = None
+    """Why, in the words of a :class:`Retry`, of that of the first record if they differ; the codes of a
+    :class:`Refused`; what was wrong with an answer that did not fit. Of any other exception only the name is told, as
+    ``failure``. Of a breaker that opens: why its last call failed, where that is known. The words are not bounded: for
+    logs and spans, and no label of a metric."""
     links: tuple[Any, ...] = attrs.field(default=(), repr=False)
     """What the hook's own ``capture()`` returned when the records of the batch were submitted: each object once, None
     left out, at most 128."""

@@ -9,12 +9,15 @@ effect of this record? ``"yes"``, ``"no"``, or, honestly, ``"maybe"``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from math import inf, isnan
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
+
+from batcher._retry_after import retry_after
 
 Applied: TypeAlias = Literal["yes", "no", "maybe"]
 Cause: TypeAlias = BaseException | str
@@ -26,7 +29,7 @@ def describe_cause(cause: Cause) -> str:
 
 
 def _to_words(value: Iterable[str]) -> tuple[str, ...]:
-    return tuple(value)
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _to_positions(value: Iterable[int]) -> tuple[int, ...]:
@@ -35,6 +38,16 @@ def _to_positions(value: Iterable[int]) -> tuple[int, ...]:
 
 def _cause_repr(cause: Cause) -> str:
     return repr(describe_cause(cause))
+
+
+def _checked_cause(cause: object) -> None:
+    if not isinstance(cause, (str, BaseException)):
+        what = f"the class {cause.__name__}" if isinstance(cause, type) else type(cause).__name__
+        raise TypeError(f"cause must be a few words or an exception, not {what}")
+
+
+def _check_cause(_: object, __: attrs.Attribute[Any], cause: Any) -> None:
+    _checked_cause(cause)
 
 
 @attrs.frozen
@@ -151,8 +164,10 @@ class Unknown(Outcome):
     kind = "unknown"
     applied = "maybe"
 
-    cause: Cause = attrs.field(repr=_cause_repr)
+    cause: Cause = attrs.field(repr=_cause_repr, validator=_check_cause)
     """What went wrong."""
+    last_error: BaseException | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+    """The exception of the last call, where ``cause`` is words that name it."""
 
 
 @attrs.frozen
@@ -162,18 +177,21 @@ class NotWritten(Outcome):
     kind = "not_written"
     applied = "no"
 
-    cause: Cause = attrs.field(repr=_cause_repr)
+    cause: Cause = attrs.field(repr=_cause_repr, validator=_check_cause)
     """What kept it from being written."""
     attempts: int = 0
     """How many calls carried the record."""
+    last_error: BaseException | None = attrs.field(default=None, repr=False, eq=False, kw_only=True)
+    """The exception of the last call, where ``cause`` is words that name it."""
 
 
 class Retry(Exception):
     """The verdict *try this record again later*. Return it for one record, or raise it for a batch.
 
     :param cause: why: an exception, or a few words without payload
-    :param after: the provider's ``Retry-After``, as seconds or a timedelta: a minimum, never
-        shortened by the backoff. A time in the past counts as 0.
+    :param after: the provider's ``Retry-After``: seconds, a timedelta, or the text of that header field, which has
+        seconds or a date. It is a minimum, never shortened by the backoff. A time in the past counts as 0, and a text
+        that is neither as None: a header that nobody can read is no reason to lose a batch.
     :param pause_lane: hold the whole lane until then, because the lane is throttled and not this record
     :param applied: ``"maybe"`` if the attempt may have been applied all the same. Such a record is
         sent again only under ``RetryPolicy(on_unknown="retry")``
@@ -182,18 +200,16 @@ class Retry(Exception):
     def __init__(
         self,
         cause: Cause,
-        after: float | timedelta | None = None,
+        after: float | timedelta | str | None = None,
         pause_lane: bool = False,
         applied: Literal["no", "maybe"] = "no",
     ) -> None:
         if applied not in ("no", "maybe"):
             raise ValueError(f"applied must be 'no' or 'maybe', not {applied!r}")
-        seconds = after.total_seconds() if isinstance(after, timedelta) else after
-        if seconds is not None and (isnan(seconds) or seconds == inf):
-            raise ValueError(f"after must be a finite number of seconds, not {seconds}; for never, reject the record")
-        super().__init__(cause, after, pause_lane, applied)
+        _checked_cause(cause)
         self.cause = cause
-        self.after = None if seconds is None else max(0.0, seconds)
+        self.after = _to_wait(after)
+        super().__init__(cause, self.after, pause_lane, applied)  # a date means another wait where it is unpickled
         self.pause_lane = pause_lane
         self.applied: Literal["no", "maybe"] = applied
 
@@ -205,11 +221,30 @@ class Retry(Exception):
         return f"Retry({cause!r}, after={self.after}, pause_lane={self.pause_lane}, applied={self.applied!r})"
 
 
+def _to_wait(after: object) -> float | None:
+    """Return for how many seconds to wait, at least."""
+    seconds = after
+    if isinstance(after, timedelta):
+        seconds = after.total_seconds()
+    elif isinstance(after, str):
+        seconds = retry_after(after, time.time())
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(
+            f"after must be seconds, a timedelta or the text of a Retry-After field, not {type(after).__name__}"
+        )
+    if isnan(seconds) or seconds == inf:
+        raise ValueError(f"after must be a finite number of seconds, not {seconds}; for never, reject the record")
+    return max(0.0, float(seconds))
+
+
 class Refused(Exception):
     """Raised by a write function: the call was refused as a whole and nothing was applied.
 
     :param errors: what the provider said of the call
-    :param named: position in the batch to the errors of that record, for every culprit the answer names
+    :param named: position in the batch, from 0, to the errors of that record, for every culprit the answer names. One
+        that is no position of the batch is left out
     :param too_large: the call carried too much, as HTTP 413 says: its records are sent again in smaller batches, and
         the lane keeps to that for an hour
     """
@@ -218,7 +253,7 @@ class Refused(Exception):
         super().__init__(errors, named)
         self.too_large = too_large
         self.errors = _to_errors(errors)
-        self.named = {index: _to_errors(each) for index, each in (named or {}).items()}
+        self.named = _to_named(named)
 
     def __str__(self) -> str:
         codes = ", ".join(error.code or "no code" for error in self.errors)
@@ -226,6 +261,21 @@ class Refused(Exception):
 
     def __repr__(self) -> str:
         return f"Refused({self.errors!r}, named={self.named!r})"
+
+
+def _to_named(named: object) -> dict[int, tuple[ErrorDetail, ...]]:
+    if named is None:
+        return {}
+    if not isinstance(named, Mapping):
+        raise TypeError(
+            "named must be a dict from the position of a record in the batch to its errors, such as "
+            f"{{0: 'no such field'}}, not {type(named).__name__}"
+        )
+    for index in named:
+        if isinstance(index, bool) or not isinstance(index, int):
+            kind = type(index).__name__
+            raise TypeError(f"the keys of named must be positions in the batch, whole numbers from 0, not {kind}")
+    return {index: _to_errors(each) for index, each in named.items()}
 
 
 Verdict: TypeAlias = Any

@@ -94,6 +94,30 @@ def _at_least_one(default: float | None, endless: bool) -> Callable[[object, att
     return validate
 
 
+def _function_of_a_key(_: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{field.name} must be a function of the key of a lane, or None, not {type(value).__name__}")
+
+
+def _name_of(by: Callable[[Any], Hashable] | None, key: Hashable, policy: str, alone: Hashable) -> Hashable:
+    """Return what *by* makes of *key*, and *alone* without it.
+
+    :raises TypeError: it cannot be hashed
+    :raises Exception: whatever *by* raises, with a note that says where; not with the key, which may say too much
+    """
+    if by is None:
+        return alone
+    try:
+        name = by(key)
+        hash(name)
+    except Exception as error:
+        error.add_note(
+            f"raised by by= of {policy}(by=...), called with the key of a lane, of type {type(key).__name__}"
+        )
+        raise
+    return name
+
+
 def _not_negative(_: object, field: attrs.Attribute[float], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{field.name} must be a number, not {value!r}")
@@ -103,17 +127,21 @@ def _not_negative(_: object, field: attrs.Attribute[float], value: Any) -> None:
 
 @attrs.frozen(kw_only=True)
 class AutoBatchPolicy:
-    """When a batch is due. A destination may cap these figures further."""
+    """When a batch is due. A destination may cap these figures further.
+
+    :param max_records: a batch of this many records leaves inside the submit that filled it
+    :param max_bytes: a batch never holds more bytes than this, counted as they are encoded. Unused without sizes
+    :param max_delay: seconds from the first record of a batch to its departure; 0 leaves at the next turn of the
+        loop
+    :param gather: seconds from the first record of a batch to its departure where a quota has room for its call;
+        while it has none, the batch fills. None is ``max_delay``: the right choice where calls have a price, and
+        company is worth the wait
+    """
 
     max_records: int = _count(100)
-    """A batch of this many records leaves inside the submit that filled it."""
     max_bytes: int = _count(1_000_000)
-    """A batch never holds more bytes than this, counted as they are encoded. Unused without sizes."""
     max_delay: float = attrs.field(default=0.05, converter=_max_delay)
-    """Seconds from the first record of a batch to its departure; 0 leaves at the next turn of the loop."""
     gather: float | None = attrs.field(default=None, converter=_gather)
-    """Seconds from the first record of a batch to its departure where a quota has room for its call; while it has none,
-    the batch fills. None is ``max_delay``: the right choice where calls have a price, and company is worth the wait."""
 
     @gather.validator
     def _check_gather(self, _: object, value: float | None) -> None:
@@ -147,16 +175,23 @@ class AutoBatchPolicy:
 
 @attrs.frozen(kw_only=True)
 class Quota:
-    """What a provider allows in any window of time: calls, records, or both."""
+    """What a provider allows in any window of time: calls, records, or both.
+
+    :param per: length of the window in seconds
+    :param calls: calls that may begin within any such window, retries and the search for culprits included
+    :param records: records that these may carry together
+    :param by: called with the key of a lane: lanes with equal results share the quota. None shares it among all
+        lanes
+    """
 
     per: float = attrs.field(converter=_per)
-    """Length of the window in seconds."""
     calls: float = _count(inf, endless=True)
-    """Calls that may begin within any such window, retries and the search for culprits included."""
     records: float = _count(inf, endless=True)
-    """Records that they may carry together."""
-    by: Callable[[Any], Hashable] | None = attrs.field(default=None)
-    """Called with the key of a lane: lanes with equal results share the quota. None shares it among all lanes."""
+    by: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function_of_a_key)
+
+    def name_of(self, key: Hashable) -> Hashable:
+        """Return what lanes that share this quota have in common with the lane of *key*; raises what ``by`` raises."""
+        return _name_of(self.by, key, "Quota", None)
 
     @per.validator
     def _check_per(self, _: object, value: float) -> None:
@@ -175,18 +210,20 @@ class BreakerPolicy:
     A call has failed if no record of it was looked at: no connection, a server error, a throttle, a lost answer,
     refused credentials. There is a breaker for each lane and one for the destination, which opens when nothing but
     failures has been seen in several lanes.
+
+    :param failures: calls that have failed in a row, at least, before a breaker opens
+    :param patience: seconds for which nothing but failures was seen, at least. None is the ``deadline`` of the
+        :class:`RetryPolicy`: a breaker opens when the first records have been given up, so that later ones need not
+        wait as long in vain. It does not hold where another try would end the same way, as with refused credentials
+    :param cooldown: seconds for which an open breaker sends nothing. Then one record is sent, and what comes of it
+        decides
+    :param cooldown_cap: the cooldown is doubled each time that record fares no better, up to this
     """
 
     failures: int = _count(5)
-    """Calls that have failed in a row, at least, before a breaker opens."""
     patience: float | None = attrs.field(default=None, converter=_patience)
-    """Seconds for which nothing but failures was seen, at least. None is the ``deadline`` of the :class:`RetryPolicy`:
-    a breaker opens when the first records have been given up, so that later ones need not wait as long in vain. It does
-    not hold where another try would end the same way, as with refused credentials."""
     cooldown: float = attrs.field(default=5.0, converter=_cooldown)
-    """Seconds for which an open breaker sends nothing. Then one record is sent, and what comes of it decides."""
     cooldown_cap: float = attrs.field(default=60.0, converter=_cooldown_cap)
-    """It is doubled each time that record fares no better, up to this."""
 
     @cooldown_cap.validator
     def _check_cooldown_cap(self, _: object, value: float) -> None:
@@ -200,34 +237,33 @@ class RetryPolicy:
 
     The delay before retry n, from 0, is drawn evenly from 0 to ``min(backoff_cap, backoff_base * 2**n)``: the
     *full jitter* of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+
+    :param deadline: seconds after acceptance past which no retry starts. It bounds retries, not the first attempt
+    :param max_attempts: calls that may carry one record; ``math.inf`` leaves it to the deadline
+    :param backoff_base: upper end of the first backoff, in seconds
+    :param backoff_cap: upper end of every backoff, in seconds. 20 as in the standard mode of the AWS SDKs
+    :param on_unknown: a record that may have been applied: tell the caller, send it again and risk a duplicate, or
+        ask the destination whether it is there and send it again only if not. Where a destination cannot tell,
+        "verify" is "raise". Where a destination knows that a second time does no harm, as with updates, upserts and
+        deletes, it is sent again
+    :param isolation_calls: extra calls one refused batch may cost while the culprits are looked for. One culprit
+        among 100 costs 10 calls on average and at most 13, five cost about 37, ten about 62
+    :param budget: calls made only to try again, for each other call of the last ten seconds, in all lanes together.
+        Who finds the budget used up waits, within ``deadline``. This and the next figure are those of Finagle's
+        ``RetryBudget``
+    :param budget_floor: such calls a second that are allowed on top
+    :param breaker: when to stop trying. None never does
     """
 
     deadline: float = attrs.field(default=60.0, converter=_deadline)
-    """Seconds after acceptance past which no retry starts. It bounds retries, not the first attempt."""
     max_attempts: float = _count(inf, endless=True)
-    """Calls that may carry one record; ``math.inf`` leaves it to the deadline."""
     backoff_base: float = attrs.field(default=0.5, converter=_backoff_base)
-    """Upper end of the first backoff, in seconds."""
     backoff_cap: float = attrs.field(default=20.0, converter=_backoff_cap)
-    """Upper end of every backoff, in seconds. 20 as in the standard mode of the AWS SDKs."""
     on_unknown: Literal["raise", "retry", "verify"] = attrs.field(default="raise")
-    """A record that may have been applied: tell the caller, send it again and risk a duplicate, or ask the destination
-    whether it is there and send it again only if not. Where a destination cannot tell, "verify" is "raise".
-
-    Where a destination knows that a second time does no harm, as with updates, upserts and deletes, it is sent again.
-    """
     isolation_calls: int = _count(50)
-    """Extra calls one refused batch may cost while the culprits are looked for.
-
-    One culprit among 100 costs 10 calls on average and at most 13, five cost about 37, ten about 62.
-    """
     budget: float = attrs.field(default=0.2, validator=_not_negative)
-    """Calls made only to try again, for each other call of the last ten seconds, in all lanes together. Who finds the
-    budget used up waits, within ``deadline``. This and the next figure are those of Finagle's ``RetryBudget``."""
     budget_floor: float = attrs.field(default=10.0, validator=_not_negative)
-    """Such calls that are allowed on top, a second."""
     breaker: BreakerPolicy | None = attrs.field(factory=BreakerPolicy)
-    """When to stop trying. None never does."""
 
     def sends_again(self, *, idempotent: bool) -> bool:
         """Return whether a record that may have been applied is sent again."""
@@ -249,8 +285,10 @@ class RetryPolicy:
             raise ValueError(f"on_unknown must be 'raise', 'retry' or 'verify', not {value!r}")
 
 
-def _to_quotas(value: Iterable[Quota]) -> tuple[Quota, ...]:
-    quotas = tuple(value)
+def _to_quotas(value: Quota | Iterable[Quota]) -> tuple[Quota, ...]:
+    if not isinstance(value, (Quota, Iterable)):
+        raise TypeError(f"quotas must be Quota(...) or several of them, not {type(value).__name__}")
+    quotas = (value,) if isinstance(value, Quota) else tuple(value)
     for each in quotas:
         if not isinstance(each, Quota):
             raise TypeError(f"quotas must hold Quota(...), not {type(each).__name__}")
@@ -273,12 +311,17 @@ class Fairness:
 
     When more calls are due than may be out, they go round by weight, in records. When places are short, the next one
     goes to the tenant that holds the fewest for its weight. No tenant holds more places than one lane may.
+
+    :param by: called with the key of a lane: lanes with equal results are one tenant. None makes each lane a tenant
+    :param weights: tenant to weight, above 0; 1 for those that are not named
     """
 
-    by: Callable[[Any], Hashable] | None = attrs.field(default=None)
-    """Called with the key of a lane: lanes with equal results are one tenant. None makes each lane a tenant."""
+    by: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function_of_a_key)
     weights: Mapping[Hashable, float] = attrs.field(factory=dict, converter=_to_weights)
-    """Tenant to weight, above 0; 1 for those that are not named."""
+
+    def name_of(self, key: Hashable) -> Hashable:
+        """Return the tenant of the lane of *key*; raises what ``by`` raises."""
+        return _name_of(self.by, key, "Fairness", key)
 
 
 @attrs.frozen(kw_only=True)
@@ -287,29 +330,33 @@ class Limits:
 
     One lane may hold half of what is pending in all, unless ``max_lane_records`` and ``max_lane_bytes`` say
     otherwise. All lanes together may have ``max_in_flight`` calls out, one lane ``max_lane_in_flight``.
+
+    :param max_pending_records: records accepted and without outcome, in all lanes
+    :param max_pending_bytes: encoded size of these, in all lanes. Unused without sizes
+    :param max_lane_records: records accepted and without outcome, in one lane; None means half of
+        ``max_pending_records``
+    :param max_lane_bytes: encoded size of these; None means half of ``max_pending_bytes``
+    :param max_in_flight: calls out at the same time, in all lanes
+    :param max_lane_in_flight: calls out at the same time, in one lane
+    :param call_timeout: seconds after which a call is cancelled and its records are unknown
+    :param shutdown_timeout: seconds to drain after the ``async with`` body ended. 30 is what Kubernetes grants a
+        pod by default
+    :param quotas: what the provider allows in a window of time, one or several; all of them are kept. They outrank
+        every delay
+    :param fairness: how tenants share calls and places. None: lanes take turns, and places go by order of arrival
     """
 
     max_pending_records: int = _count(100_000)
-    """Records accepted and without outcome, in all lanes."""
     max_pending_bytes: int = _count(256 * 1024 * 1024)
-    """Their encoded size, in all lanes. Unused without sizes."""
     max_lane_records: int | None = _count(None)
-    """The same for one lane; None means half of ``max_pending_records``."""
     max_lane_bytes: int | None = _count(None)
-    """The same for one lane; None means half of ``max_pending_bytes``."""
     max_in_flight: int = _count(32)
-    """Calls out at the same time, in all lanes."""
     max_lane_in_flight: int = _count(4)
-    """Calls out at the same time, in one lane."""
     call_timeout: float = attrs.field(default=60.0, converter=_call_timeout)
-    """Seconds after which a call is cancelled and its records are unknown."""
     shutdown_timeout: float = attrs.field(default=30.0, converter=_shutdown_timeout)
-    """Seconds to drain after the ``async with`` body ended. 30 is what Kubernetes grants a pod by default."""
 
     quotas: tuple[Quota, ...] = attrs.field(default=(), converter=_to_quotas)
-    """What the provider allows in a window of time; all of them are kept. They outrank every delay."""
     fairness: Fairness | None = attrs.field(default=None)
-    """How tenants share calls and places. None: lanes take turns, and places go by order of arrival."""
 
     @fairness.validator
     def _check_fairness(self, _: object, value: object) -> None:

@@ -9,28 +9,31 @@ from batcher.events import FlushReason
 
 @attrs.frozen(kw_only=True)
 class Timing:
-    """What happened to one record since it was accepted. All times are in seconds; they add up to ``total``."""
+    """What happened to one record since it was accepted. All times are in seconds; they add up to ``total``.
+
+    :param batches: numbers of the batches that it left in, in order, as in :attr:`Event.batch`; questions about it
+        included
+    :param reason: why the last of them left
+    :param identity: waiting for earlier writes of the same record
+    :param window: waiting for company, until its batch was due
+    :param quota: its batch was due, and a quota had no room for the call
+    :param pause: its batch was due, and the provider had asked to wait
+    :param breaker: its batch was due, and one record was trying whether the circuit breaker may be closed
+    :param slot: its batch was due, and all the calls were out that may be; or others had their turn
+    :param retry: waiting for another try
+    :param service: in calls
+    """
 
     batches: tuple[int, ...] = ()
-    """Numbers of the batches that it left in, in order, as in :attr:`Event.batch`; questions about it included."""
     reason: FlushReason | None = None
-    """Why the last of them left."""
     identity: float = 0.0
-    """Waiting for earlier writes of the same record."""
     window: float = 0.0
-    """Waiting for company, until its batch was due."""
     quota: float = 0.0
-    """Its batch was due, and a quota had no room for the call."""
     pause: float = 0.0
-    """Its batch was due, and the provider had asked to wait."""
     breaker: float = 0.0
-    """Its batch was due, and one record was trying whether the circuit breaker may be closed."""
     slot: float = 0.0
-    """Its batch was due, and all the calls were out that may be; or others had their turn."""
     retry: float = 0.0
-    """Waiting for another try."""
     service: float = 0.0
-    """In calls."""
 
     @property
     def total(self) -> float:

@@ -101,26 +101,35 @@ async def test_numbers_are_never_shared_by_batchers_that_share_a_hook():
 
 
 @pytest.mark.parametrize(
-    ("step", "failure"),
+    ("step", "failure", "cause"),
     [
-        (ConnectionError("words"), "ConnectionError"),
-        (Retry("words"), "Retry"),
-        (Retry(OSError("words"), applied="maybe"), "OSError"),
-        (Refused("words"), "Refused"),
-        (["one", "too", "many"], "UnusableAnswer"),
-        ("no list", "UnusableAnswer"),
-        ([Retry("words"), ValueError("words")], None),
-        ([Unknown("words"), "b"], None),
-        (["a", "b"], None),
+        (ConnectionError("words"), "ConnectionError", None),
+        (Retry("429"), "Retry", "429"),
+        (Retry(OSError("words"), applied="maybe"), "OSError", None),
+        (Refused("words"), "Refused", "refused as a whole (no code), 0 records named"),
+        (["one", "too", "many"], "UnusableAnswer", "the write function returned 3 items for 2 records"),
+        (
+            "no list",
+            "UnusableAnswer",
+            "the write function returned str, not a list with one item per record; use list(...)",
+        ),
+        ([Retry("429"), ValueError("words")], None, "429"),
+        ([ValueError("words"), Retry(OSError("words"))], None, "OSError"),
+        ([Unknown("words"), "b"], None, None),
+        (["a", "b"], None, None),
     ],
 )
-async def test_an_answer_says_whether_the_call_failed_as_a_whole(step, failure):
-    """By the name of a class; verdicts of single records, however bad, are no failure of the call."""
+async def test_an_answer_says_whether_the_call_failed_as_a_whole_and_why(step, failure, cause):
+    """By the name of a class, for verdicts of single records are no failure of the call; and why it is to come again.
+
+    The words of a Retry are without payload by agreement, those of any other exception are not.
+    """
     hook = Hook()
     async with Batcher(Api(step), on_event=hook, auto_batch=LATER) as batcher:
         await batcher.submit_all(["a", "b"])
     check_paired(hook)
     assert hook.answered[0].failure == failure
+    assert hook.answered[0].cause == cause
     assert [event.failure for event in hook.answered[1:]] == [None] * (len(hook.answered) - 1)
     assert "words" not in repr(hook.events)
 

@@ -41,7 +41,7 @@ async def test_each_event_is_one_line_with_a_level_by_what_happened(caplog):
     lines = [(level, line.split(" ", 2)[2]) for level, line in lines_of(caplog)]
     assert lines[:2] == [
         (DEBUG, "left after 1.000 s (delay): 3 records, 6 bytes"),
-        (INFO, "was answered after 2.000 s: 1 written, 1 rejected, 1 to be sent again; codes ValueError"),
+        (INFO, "was answered after 2.000 s: 1 written, 1 rejected, 1 to be sent again (429); codes ValueError"),
     ]
     assert (lines[2][0], lines[2][1].partition(" s ")[2]) == (DEBUG, "(retry): 1 records, 2 bytes")
     assert lines[3:] == [
@@ -49,6 +49,23 @@ async def test_each_event_is_one_line_with_a_level_by_what_happened(caplog):
         (DEBUG, "left after 0.000 s (submit_all): 1 records, 1 bytes"),
         (WARNING, "failed (TimeoutError) after 2.000 s: 1 unknown"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "why", "cause"),
+    [
+        (Retry("429 from crm"), "failed (Retry: 429 from crm) after 0.000 s: 1 to be sent again", "429 from crm"),
+        (Retry(OSError(POISON)), "failed (OSError) after 0.000 s: 1 to be sent again", None),
+        ([Retry("locked")], "was answered after 0.000 s: 1 to be sent again (locked)", "locked"),
+    ],
+)
+async def test_the_log_says_why_a_call_was_sent_back(step, why, cause, caplog):
+    """In the words of the Retry, which are without payload; of an exception the name is all."""
+    caplog.set_level(DEBUG)
+    async with Batcher(Api(step), on_event=EventLog()) as batcher:
+        await batcher.submit_all(["a"])
+    assert lines_of(caplog)[1][1].split(" ", 2)[2] == why
+    assert fields_of(caplog.records[1]).get("batcher_cause") == cause
 
 
 async def test_what_a_line_says_is_in_its_fields(caplog):
@@ -101,6 +118,7 @@ async def test_the_outcome_that_a_cancelled_caller_did_not_see_is_logged(caplog)
     ("event", "level", "line"),
     [
         (Event(kind=EventKind.BREAKER, scope="lane", key="a", state="open"), WARNING, "a lane is open"),
+        (Event(kind=EventKind.BREAKER, state="open", cause="503"), WARNING, "a lane is open, the last call: 503"),
         (Event(kind=EventKind.BREAKER, scope="lane", state="half_open"), INFO, "a lane is half-open"),
         (Event(kind=EventKind.BREAKER, scope="destination", state="closed"), INFO, "the destination is closed"),
     ],
@@ -153,7 +171,7 @@ async def test_p13_the_log_says_no_payload_and_no_key(caplog):
     """Nothing of a record, of the provider's words, of an exception's, or of the lane unless labels were asked for."""
     caplog.set_level(DEBUG)
     rejected = Rejected(ErrorDetail(POISON, code="BAD"))
-    api = Api([rejected, Retry(POISON), POISON], RuntimeError(POISON), ConnectionError(POISON))
+    api = Api([rejected, Retry(OSError(POISON)), POISON], RuntimeError(POISON), ConnectionError(POISON))
     async with Batcher(api, on_event=EventLog(), auto_batch=AutoBatchPolicy(max_delay=0)) as batcher:
         await batcher.submit_all([POISON] * 3, key=POISON)
         await batcher.submit_all([POISON], key=POISON)
@@ -174,7 +192,9 @@ def test_a_code_with_a_line_break_makes_no_second_line(caplog):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"), [({"logger": "app"}, "logger"), ({"level": "INFO"}, "level")], ids=["logger", "level"]
+    ("arguments", "name"),
+    [({"logger": "app"}, "logger"), ({"level": "INFO"}, "level"), ({"lane_label": "x"}, "lane_label")],
+    ids=["logger", "level", "lane_label"],
 )
 def test_wrong_arguments_are_named(arguments, name):
     """When the hook is made, not when the first event comes."""

@@ -293,6 +293,17 @@ async def test_lanes_are_named_only_by_label_and_only_so_many(telemetry):
     assert len({span.attributes["batcher.lane"] for span in telemetry.spans}) == 101
 
 
+async def test_why_a_call_was_sent_back_is_in_its_span_and_in_no_metric(telemetry):
+    """The words have no bound: each value of a label would be a series for ever."""
+    api = Api(*(Retry(f"429 number {n}") for n in range(3)))
+    async with Batcher(api, on_event=telemetry.bridge(), auto_batch=NOW) as batcher:
+        await batcher.submit_all(["a"])
+    causes = [span.attributes.get("batcher.cause") for span in telemetry.spans]
+    assert causes == ["429 number 0", "429 number 1", "429 number 2", None]
+    assert telemetry.points("batcher.call.duration")["Retry",][0] == 3
+    assert not [metric for metric in telemetry.collect().values() if "number" in metric.to_json()]
+
+
 async def test_names_of_failures_are_bounded(telemetry):
     """A destination that makes up classes of exceptions costs no more than twenty values."""
     api = Api(*(type(f"Error{n}", (Exception,), {})() for n in range(30)))
@@ -315,7 +326,7 @@ async def test_a_lane_label_that_fails_harms_nobody(telemetry, label, caplog):
 async def test_p13_no_payload_and_no_key_leaves_by_telemetry(telemetry):
     """Not of the record, the provider's words, an exception's or the lane's: in metrics, spans, links and all."""
     rejected = Rejected(ErrorDetail(POISON, code="BAD"))
-    api = Api([rejected, Retry(POISON), Unknown(POISON), POISON], Retry(POISON), RuntimeError(POISON))
+    api = Api([rejected, Retry(OSError(POISON)), Unknown(POISON), POISON], Retry(OSError(POISON)), RuntimeError(POISON))
     bridge = telemetry.bridge()
     async with Batcher(api, on_event=bridge, auto_batch=NOW) as batcher:
         bridge.watch(batcher)
@@ -338,7 +349,14 @@ async def test_without_an_sdk_nothing_happens_and_nothing_is_captured():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"), [({"lane_label": "tenant"}, "lane_label"), ({"name": 7}, "name")], ids=["lane_label", "name"]
+    ("arguments", "name"),
+    [
+        ({"lane_label": "tenant"}, "lane_label"),
+        ({"name": 7}, "name"),
+        ({"meter_provider": "crm"}, "meter_provider"),
+        ({"tracer_provider": 7}, "tracer_provider"),
+    ],
+    ids=["lane_label", "name", "meter_provider", "tracer_provider"],
 )
 def test_wrong_arguments_are_named(arguments, name):
     """When the bridge is made, not when the first event comes."""

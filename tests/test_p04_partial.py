@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from batcher import (
     Event,
     NotWritten,
     Outcome,
+    RecordNotWritten,
     Refused,
     Rejected,
     Retry,
@@ -174,7 +176,33 @@ async def test_p04_a_retry_after_beyond_the_deadline_fails_at_once():
         outcomes = await batcher.submit_all(["a"])
         assert anyio.current_time() == start
 
-    assert outcomes == [NotWritten("429", 1)]
+    assert outcomes == [NotWritten("429; to be sent again in 61 s, beyond the deadline of 60 s of the RetryPolicy", 1)]
+
+
+async def test_p04_who_is_given_up_learns_why_it_was_to_be_sent_again():
+    """The words, the end that was in the way, the number of calls, and the exception that wanted the retry."""
+    error = ConnectionError("hunter2")
+    api = Api([Retry(error, after=100)], [Retry("locked")], [Retry("locked")])
+    async with Batcher(api, retry=RetryPolicy(deadline=1)) as batcher:
+        with pytest.raises(RecordNotWritten) as caught:
+            await batcher.submit("a")
+    assert str(caught.value) == (
+        "the record was not written: ConnectionError; to be sent again in 100 s, beyond the deadline of 1 s of the "
+        "RetryPolicy (after 1 attempt)"
+    )
+    assert caught.value.__cause__ is error
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.__cause__) == (str(caught.value), None)
+
+
+async def test_p04_who_finds_the_retry_budget_used_up_learns_why_it_needed_one():
+    """What the last call said, and its exception, are told together with the budget."""
+    error = ConnectionError("hunter2")
+    policy = RetryPolicy(deadline=5, budget=0, budget_floor=0, backoff_base=0.5)
+    async with Batcher(Api([Retry(error)]), retry=policy) as batcher:
+        with pytest.raises(RecordNotWritten, match="the retry budget is used up; the last: ConnectionError") as caught:
+            await batcher.submit("a")
+    assert caught.value.__cause__ is error
 
 
 async def test_p04_a_raised_retry_is_for_the_whole_batch():

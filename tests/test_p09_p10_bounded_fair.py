@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from batcher import AutoBatchPolicy, Batcher, Event, EventKind, FlushReason, InvalidRecord, Limits, Overloaded, Retry
+from batcher import (
+    AutoBatchPolicy,
+    Batcher,
+    Event,
+    EventKind,
+    Fairness,
+    FlushReason,
+    InvalidRecord,
+    Limits,
+    Overloaded,
+    Retry,
+)
 from tests.api import Api, gather
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +76,34 @@ async def test_p09_submit_nowait_raises_and_leaves_no_trace():
     assert api.batches == [(1, 2)]
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (
+            Limits(max_pending_records=4),
+            "its lane holds 2 of max_lane_records=2 (by default half of max_pending_records=4); 2 records are pending",
+        ),
+        (Limits(max_pending_records=2, max_lane_records=9), "the batcher holds 2 of max_pending_records=2; 2 records"),
+        (Limits(max_lane_bytes=7), "its lane holds 6 of max_lane_bytes=7, and this record has 3 bytes; 2 records"),
+        (
+            Limits(max_pending_bytes=8, max_lane_bytes=9),
+            "the batcher holds 6 of max_pending_bytes=8, and this record has",
+        ),
+        (
+            Limits(max_lane_records=2, fairness=Fairness(by=lambda key: "acme")),
+            "its tenant holds 2 of max_lane_records=2; 2 records are pending",
+        ),
+    ],
+)
+async def test_p09_who_finds_no_place_learns_which_limit_was_hit(limits, words):
+    """By its name, with what it holds and where it comes from."""
+    async with Batcher(Api(seconds=1), limits=limits, size_of=len) as batcher:
+        batcher.submit_nowait("abc")
+        batcher.submit_nowait("abc")
+        with pytest.raises(Overloaded, match="no place is free: " + re.escape(words)):
+            batcher.submit_nowait("abc", key="other" if limits.fairness else None)
+
+
 async def test_p09_submit_nowait_never_overtakes_a_waiter():
     """As long as somebody waits for a place it would have to wait too."""
     api = Api(seconds=1)
@@ -73,7 +113,7 @@ async def test_p09_submit_nowait_never_overtakes_a_waiter():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(batcher.submit_all, ["g1", "g2", "g3"], all_or_none=True))
             await anyio.sleep(0.5)
-            with pytest.raises(Overloaded):
+            with pytest.raises(Overloaded, match="no place is free: others who wait for one came first"):
                 batcher.submit_nowait("b")  # there are two free places, and a group waits for three
 
 

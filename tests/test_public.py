@@ -111,3 +111,15 @@ async def typed_uses() -> None:
     destination: Any = None
     async with Writer(destination) as crm:
         assert_type(await crm.create("contacts", {"email": "a"}), Written | Accepted)
+
+
+@pytest.mark.parametrize(
+    "name", ["AutoBatchPolicy", "BreakerPolicy", "Fairness", "Limits", "Quota", "RetryPolicy", "Timing"]
+)
+def test_help_explains_each_figure(name):
+    """In the docstring of the class: what stands below an attribute, help() cannot see."""
+    thing = getattr(batcher, name)
+    words = inspect.getdoc(thing)
+    assert words is not None
+    for parameter in inspect.signature(thing).parameters:
+        assert f":param {parameter}: " in words

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.sandbox.served import served
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SIGNALLED = "open_signal_receiver"  # in a block that runs until it gets a signal
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", README, re.DOTALL | re.MULTILINE)
 
 # As much of curl as the README needs, so that its lines are run where there is no curl.
@@ -40,7 +42,14 @@ print(httpx.request("GET" if body is None else "POST", url, headers=headers, con
 """
 
 
-@pytest.mark.parametrize(("code", "output"), BLOCKS, ids=[f"block {n}" for n in range(1, len(BLOCKS) + 1)])
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [
+        pytest.param(code, output, id=f"block {number}")
+        for number, (code, output) in enumerate(BLOCKS, 1)
+        if SIGNALLED not in code
+    ],
+)
 def test_the_code_runs_and_prints_what_the_readme_says(code, output, tmp_path):
     """A reader who copies it gets what he was shown; warnings are errors."""
     result = subprocess.run(
@@ -53,6 +62,26 @@ def test_the_code_runs_and_prints_what_the_readme_says(code, output, tmp_path):
     )
     assert result.stderr == ""
     assert result.stdout == output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_worker_drains_when_it_is_told_to_end(number):
+    """Every job that it has taken is done or said to stay in the queue; it ends by itself, and without a traceback."""
+    (code,) = [code for code, _ in BLOCKS if SIGNALLED in code]
+    command = [sys.executable, "-u", "-W", "error", "-c", code]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert worker.stdout is not None
+        first = worker.stdout.readline()
+        worker.send_signal(number)
+        rest, errors = worker.communicate(timeout=60)
+    finally:
+        worker.kill()
+    assert (worker.returncode, errors) == (0, "")
+    lines = [first, *rest.splitlines()]
+    told = [int(line.split()[0]) for line in lines]
+    assert sorted(told) == list(range(len(told)))
+    assert len([line for line in lines if "is done" in line]) >= len(told) - 1, "one may have come a moment too late"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from batcher import (
     Batcher,
     Event,
     EventKind,
+    Fairness,
     FlushReason,
     InvalidRecord,
     Limits,
@@ -146,6 +147,7 @@ async def test_events_tell_what_happened_and_why():
         seconds=2.0,
         outcomes={"written": 1, "rejected": 1},
         retried=1,
+        cause="429",
         codes=("ValueError",),
     )
     assert (again.kind, again.reason, again.records) == (EventKind.DISPATCHED, FlushReason.RETRY, 1)
@@ -307,6 +309,42 @@ async def test_policies_must_be_policies():
         Batcher(Api(), auto_batch=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"destination must be one, such as SQLite\('crm.db'\), not str"):
         Writer("sqlite:crm.db")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retry": {"deadline": 5}}, r"retry must be RetryPolicy\(...\), not dict"),
+        ({"verify": 3}, "verify must be an async function of a key and a list of records, not 3"),
+        ({"size_of": 3}, "size_of must be a function that returns the bytes of a record, not 3"),
+        ({"on_event": 3}, "on_event must be a function of one event, or a list of such, not int"),
+        ({"on_event": Api()}, "on_event must be a plain function, not an async one"),
+        ({"on_event": [print, anyio.sleep]}, "on_event must be a plain function, not an async one"),
+    ],
+)
+async def test_arguments_that_can_never_work_are_refused_where_they_are_given(options, message):
+    """By name, rule and value: not in the first call, when a record pays for it."""
+    with pytest.raises(TypeError, match=message):
+        Batcher(Api(), **options)
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        (Limits(quotas=Quota(calls=1, per=1, by=lambda key: key[0])), "Quota"),
+        (Limits(fairness=Fairness(by=lambda key: key[0])), "Fairness"),
+        (Limits(fairness=Fairness(by=lambda key: [key])), "Fairness"),  # type: ignore[arg-type, return-value]
+    ],
+)
+async def test_what_by_raises_says_whose_it_is(limits, name):
+    """The policy, and the type of the key but not the key: else nobody knows what a submit has failed for."""
+    async with Batcher(Api(), limits=limits) as batcher:
+        with pytest.raises(TypeError) as caught:
+            await batcher.submit("a", key=7)
+        assert caught.value.__notes__ == [
+            f"raised by by= of {name}(by=...), called with the key of a lane, of type int"
+        ]
+        assert batcher.statistics().accepted == 0
 
 
 async def test_a_write_that_is_not_async_is_told_so():

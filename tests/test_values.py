@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from math import inf, nan
 
 import attrs
@@ -20,6 +21,7 @@ from batcher import (
     InvalidRecord,
     Limits,
     NotWritten,
+    Quota,
     RecordRejected,
     RecordRolledBack,
     Refused,
@@ -88,12 +90,66 @@ def test_a_retry_after_is_seconds_or_a_timedelta_and_never_in_the_past():
     assert str(Retry(OSError("payload"))) == "OSError"
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("120", 120), (" 7 ", 7), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), ("", None), ("1e400", None)],
+)
+def test_a_retry_after_is_taken_as_the_header_has_it(text, seconds):
+    """Digits or a date, of which one in the past is now; what nobody can read asks for nothing, and costs no batch."""
+    assert Retry("429", after=text).after == seconds
+
+
+def test_a_date_in_a_retry_after_is_seconds_from_now():
+    """Counted when the verdict is made, and the same wait when it is unpickled later."""
+    retry = Retry("429", after=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))
+    assert retry.after == pytest.approx(3600, abs=60)
+    assert pickle.loads(pickle.dumps(retry)).after == retry.after
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Retry("429", after=[1]), TypeError, "after must be seconds, a timedelta or the text of a Retry-After"),  # type: ignore[arg-type]
+        (lambda: Retry("429", after=True), TypeError, "after must be seconds.*not bool"),
+        (lambda: Retry(None), TypeError, "cause must be a few words or an exception, not NoneType"),  # type: ignore[arg-type]
+        (lambda: Retry(OSError), TypeError, "cause must be a few words or an exception, not the class OSError"),  # type: ignore[arg-type]
+        (lambda: Unknown(None), TypeError, "cause must be a few words or an exception, not NoneType"),  # type: ignore[arg-type]
+        (lambda: NotWritten(429), TypeError, "cause must be a few words or an exception, not int"),  # type: ignore[arg-type]
+        (lambda: Refused("bad", named=[0]), TypeError, "named must be a dict from the position.*not list"),  # type: ignore[arg-type]
+        (lambda: Refused("bad", named={"0": "x"}), TypeError, "the keys of named must be positions.*not str"),  # type: ignore[dict-item]
+        (lambda: Refused("bad", named={True: "x"}), TypeError, "the keys of named must be positions.*not bool"),
+    ],
+)
+def test_a_verdict_that_says_nothing_is_refused_where_it_is_made(make, error, message):
+    """By the name of the argument, the rule and what was given instead."""
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_words_are_one_word_where_several_may_be():
+    """Nobody means the letters."""
+    assert Written("1", warnings="oops").warnings == ("oops",)
+    assert ErrorDetail("m", fields="email").fields == ("email",)
+
+
 def test_a_refusal_counts_what_it_names():
     """Printed by codes and counts."""
     refused = Refused(ErrorDetail("m", code="BAD"), {0: "a", 3: ErrorDetail("b")})
     assert refused.named == {0: (ErrorDetail("a"),), 3: (ErrorDetail("b"),)}
     assert str(refused) == "refused as a whole (BAD), 2 records named"
     assert str(Refused("x")) == "refused as a whole (no code), 0 records named"
+
+
+def test_an_error_without_a_code_says_where_its_words_are():
+    """They may quote the record, so they are not printed; but whoever sees the message finds them."""
+    rejected = error_for(Rejected("name is missing"))
+    assert str(rejected) == "the destination refused the record: no code given, its words are in .errors"
+    assert isinstance(rejected, RecordRejected)
+    assert [error.message for error in rejected.errors] == ["name is missing"]
+    rolled_back = error_for(RolledBack((1,), "name is missing"))
+    assert isinstance(rolled_back, RecordRolledBack)
+    assert rolled_back.errors == rejected.errors
+    assert str(rolled_back).endswith("1 of its members: no code given, its words are in .errors")
 
 
 def test_error_messages_name_codes_and_fields_and_stay_short():
@@ -142,6 +198,14 @@ def test_error_messages_name_codes_and_fields_and_stay_short():
         (lambda: Fairness(weights={"a": "x"}), TypeError, "weights must be numbers, not 'x' for 'a'"),  # type: ignore[dict-item]
         (lambda: Fairness(weights={"a": 0}), ValueError, "weights must be above 0 and finite, not 0 for 'a'"),
         (lambda: Limits(fairness="x"), TypeError, "fairness must be Fairness\\(...\\) or None, not str"),  # type: ignore[arg-type]
+        (lambda: Limits(quotas=5), TypeError, "quotas must be Quota\\(...\\) or several of them, not int"),  # type: ignore[arg-type]
+        (lambda: Limits(quotas=[5]), TypeError, "quotas must hold Quota\\(...\\), not int"),  # type: ignore[list-item]
+        (
+            lambda: Quota(per=1, calls=1, by="x"),  # type: ignore[arg-type]
+            TypeError,
+            "by must be a function of the key of a lane, or None, not str",
+        ),
+        (lambda: Fairness(by=1), TypeError, "by must be a function of the key of a lane, or None, not int"),  # type: ignore[arg-type]
         (lambda: Limits(max_lane_records=0), ValueError, "max_lane_records must be at least 1, not 0"),
         (lambda: Limits(max_in_flight=0), ValueError, "max_in_flight must be at least 1, not 0"),
     ],
@@ -150,6 +214,12 @@ def test_policies_refuse_nonsense_in_words(make, error, message):
     """The message names the argument, the rule and the value."""
     with pytest.raises(error, match=message):
         make()
+
+
+def test_one_quota_is_as_good_as_a_list_of_one():
+    """Nobody has to know which it is."""
+    quota = Quota(per=1, calls=1)
+    assert Limits(quotas=quota).quotas == Limits(quotas=[quota]).quotas == (quota,)
 
 
 def test_policies_convert_and_derive():

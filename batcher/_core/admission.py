@@ -72,6 +72,25 @@ class Admission:
             return f"{size} bytes exceed the {max_bytes} that may be pending in one lane"
         return None
 
+    def in_the_way(self, lane: Lane, count: int, size: int) -> str:
+        """Return the ceiling that a newcomer would exceed now, with figures; or that others came first."""
+        limits, tenant = self._limits, lane.tenant
+        for whose, name, held, more, most in (
+            ("its lane", "max_lane_records", lane.pending, count, limits.lane_records),
+            ("its lane", "max_lane_bytes", lane.pending_bytes, size, limits.lane_bytes),
+            ("its tenant", "max_lane_records", 0 if tenant is None else tenant.pending, count, limits.lane_records),
+            ("the batcher", "max_pending_records", self.pending, count, limits.max_pending_records),
+            ("the batcher", "max_pending_bytes", self.pending_bytes, size, limits.max_pending_bytes),
+        ):
+            if held + more > most:
+                whole = name.replace("lane", "pending")
+                half = (
+                    f" (by default half of {whole}={getattr(limits, whole)})" if getattr(limits, name) is None else ""
+                )
+                this = f", and this record has {size} bytes" if name.endswith("bytes") else ""
+                return f"{whose} holds {held} of {name}={most}{half}{this}"
+        return "others who wait for one came first"
+
     def hold(self, lane: Lane, count: int, size: int) -> None:
         """Count records that have just been accepted."""
         self.pending += count

@@ -59,6 +59,7 @@ def come_back(entries: Iterable[Entry], now: float) -> None:
     for entry in entries:
         extras = entry.own_extras()
         extras.past = [*extras.past, (entry.attempt, now)]
+        extras.last = None  # an exception keeps its traceback, and the records of its call
 
 
 def was_accepted(entry: Entry) -> bool:

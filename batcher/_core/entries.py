@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from batcher._core.states import State
 from batcher.events import FlushReason
-from batcher.outcomes import ErrorDetail, Outcome, Written
+from batcher.outcomes import Cause, ErrorDetail, Outcome, Written
 
 if TYPE_CHECKING:
     from batcher._core.attempts import Attempt
@@ -39,6 +39,7 @@ class Extras:
         "force",
         "group",
         "identity",
+        "last",
         "maybe",
         "past",
         "refusal",
@@ -57,6 +58,7 @@ class Extras:
         self.past: Sequence[tuple[Attempt, float]] = ()  # attempts but for the last, and when it was to be sent again
         self.attempts = 0  # calls that carried it, the present one included
         self.retries = 0  # those of them that asked for another try
+        self.last: Cause | None = None  # why the last of them did, while the record waits for another
         self.maybe = False  # an earlier attempt may have been applied
         self.asks = False  # the next call asks whether it was, and writes nothing
         self.refusal: Outcome | None = None  # of a later attempt; stands if the destination does not hold it

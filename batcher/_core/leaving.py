@@ -21,12 +21,15 @@ class Leaving:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    def withdraw(self, unit: Unit, now: float, cause: str) -> bool:
-        """Take back what no call carries; return False if one does, or if it is settled."""
+    def withdraw(self, unit: Unit, now: float, cause: str, *, name_last: bool = False) -> bool:
+        """Take back what no call carries; return False if one does, or if it is settled.
+
+        :param name_last: say also why the last call asked to send it again
+        """
         state, lane = unit.state, unit.lane
         if state is State.SETTLED or state is State.IN_FLIGHT:
             return False
-        fates = [not_sent(member, cause) for member in unit.members]
+        fates = [not_sent(member, cause, name_last=name_last) for member in unit.members]
         if state is State.WAITING:
             self._turn_away(unit, fates, now)
             return True

@@ -144,7 +144,7 @@ class Pacing:
         lane.allow(min(quota.records for quota in self._quotas), inf)
 
     def _meter(self, index: int, quota: Quota, key: Hashable) -> Meter:
-        name = index, None if quota.by is None else quota.by(key)
+        name = index, quota.name_of(key)
         return self._meters.get(name) or Meter(quota, name)
 
     def leave(self, lane: Lane, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batcher._core.entries import Entry, Unit
 from batcher._core.lanes import Lane
-from batcher.outcomes import NotWritten, Outcome, Retry, Unknown
+from batcher.outcomes import Cause, NotWritten, Outcome, Retry, Unknown, describe_cause
 from batcher.policies import RetryPolicy
 
 
@@ -40,13 +40,50 @@ def asks(policy: RetryPolicy, lane: Lane) -> bool:
     return policy.on_unknown == "verify" and lane.verifiable and not lane.idempotent
 
 
-def given_up(entry: Entry, retry: Retry) -> Outcome:
-    """Return the fate of a record that will not be sent again."""
+def too_late(policy: RetryPolicy, unit: Unit, retry: Retry, now: float, closes_at: float) -> str | None:
+    """Return that *retry* asks for a try that nobody may wait for, in words; None if it asks for no such thing."""
+    after = retry.after
+    doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+    if not after or doubtful:  # which is not sent again however soon
+        return None
+    end = now + after
+    if end > closes_at:
+        limit = "the end of the batcher, which is closing"
+    elif end > unit.accepted_at + policy.deadline:
+        limit = f"the deadline of {policy.deadline:g} s of the RetryPolicy"
+    elif any(end >= member.extras.expires_at for member in unit.members):
+        limit = "its own deadline"
+    else:
+        return None
+    return f"to be sent again in {after:g} s, beyond {limit}"
+
+
+def given_up(entry: Entry, retry: Retry, why: str | None = None) -> Outcome:
+    """Return the fate of a record that will not be sent again.
+
+    :param why: what keeps it from that, where the cause of *retry* does not say all
+    """
+    cause, error = retry.cause, None
+    if why is not None:
+        cause, error = f"{describe_cause(cause)}; {why}", _exception(cause)
     if entry.extras.maybe or retry.applied == "maybe":
-        return Unknown(retry.cause)
-    return NotWritten(retry.cause, entry.extras.attempts)
+        return Unknown(cause, last_error=error)
+    return NotWritten(cause, entry.extras.attempts, last_error=error)
 
 
-def not_sent(entry: Entry, cause: str) -> Outcome:
-    """Return the fate of a record that is taken out while no call carries it."""
-    return Unknown(cause) if entry.extras.maybe else NotWritten(cause, entry.extras.attempts)
+def not_sent(entry: Entry, cause: str, *, name_last: bool = False) -> Outcome:
+    """Return the fate of a record that is taken out while no call carries it.
+
+    :param name_last: say also why the last call asked to send it again
+    """
+    last = entry.extras.last if name_last else None
+    if last is not None:
+        cause = f"{cause}; the last: {describe_cause(last)}"
+    error = _exception(last)
+    if entry.extras.maybe:
+        return Unknown(cause, last_error=error)
+    return NotWritten(cause, entry.extras.attempts, last_error=error)
+
+
+def _exception(cause: Cause | None) -> BaseException | None:
+    return cause if isinstance(cause, BaseException) else None

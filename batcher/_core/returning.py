@@ -48,7 +48,7 @@ class Returning:
         for unit in units:
             may = may_ask if unit.members[0].extras.asks else may_try_again
             if not may(self._policy, unit, at, house.closes_at):
-                self._leaving.withdraw(unit, now, "the retry budget is used up")
+                self._leaving.withdraw(unit, now, "the retry budget is used up", name_last=True)
         backoff.at = at
         house.deadlines.schedule(backoff, at)
 

@@ -11,7 +11,7 @@ from batcher._core.entries import Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.isolating import Isolating
 from batcher._core.lanes import Lane
-from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at
+from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at, too_late
 from batcher._core.states import State, advance
 from batcher._core.verdicts import (
     detail_of,
@@ -155,10 +155,12 @@ class Settling:
             if retry.pause_lane:
                 house.pause(unit.lane, at, now)
             if not self._goes_again(unit, retry, at):
-                self._settle_as_told(unit.members, [given_up(member, retry) for member in unit.members], now)
+                why = too_late(policy, unit, retry, now, house.closes_at)
+                self._settle_as_told(unit.members, [given_up(member, retry, why) for member in unit.members], now)
                 continue
             for member in unit.members:
                 member.extras.retries += 1
+                member.extras.last = retry.cause
                 member.extras.maybe = member.extras.maybe or retry.applied == "maybe"
             advance(unit.members, State.BACKING_OFF)
             waves.setdefault(at, []).append(unit)

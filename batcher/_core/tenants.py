@@ -167,7 +167,7 @@ class Tenants:
     def enrol(self, lane: Lane) -> None:
         """Give a new lane its tenant. Whatever ``Fairness.by`` raises leaves all as it was."""
         fairness = self._fairness
-        name = lane.key if fairness.by is None else fairness.by(lane.key)
+        name = fairness.name_of(lane.key)
         tenant = self._tenants.get(name)
         if tenant is None:
             tenant = self._tenants[name] = Tenant(name, fairness.weights.get(name, 1.0), self._ring.clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 from batcher._core.breakers import GOOD, Sign
@@ -47,21 +47,25 @@ _SUCCESSES = frozenset({Written, Accepted})
 
 def plain(verdicts: Sequence[Any]) -> bool:
     """Return whether all are plain values or successes, so that there is nothing to interpret."""
-    kinds = set(map(type, verdicts)) - _SUCCESSES
-    return not any(issubclass(kind, (Outcome, BaseException, type)) for kind in kinds)
+    kinds = set(map(type, verdicts))
+    return kinds <= _USUAL or not any(issubclass(kind, _NOT_PLAIN) for kind in kinds - _SUCCESSES)
 
 
-def read(verdict: Any) -> Any:
-    """Return what a verdict means: a plain value, an :class:`Outcome`, or a :class:`Retry`."""
+_USUAL = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple})  # seen in less time
+_NOT_PLAIN = (Outcome, BaseException, type, Awaitable)
+
+
+def read(verdict: Any, who: str = "the write function") -> Any:
+    """Return what a verdict of *who* means: a plain value, an :class:`Outcome`, or a :class:`Retry`."""
     match verdict:
         case RolledBack(_, errors):
             return Rejected(errors)  # exists only inside a group
         case Written() | Accepted() | Rejected() | Unknown() | NotWritten() | Retry():
             return verdict
         case Outcome():
-            return Unknown(f"the write function returned {type(verdict).__name__}, which is no outcome of this library")
+            return Unknown(f"{who} returned {type(verdict).__name__}, which is no outcome of this library")
         case type() if issubclass(verdict, (Outcome, BaseException)):
-            return Unknown(f"the write function returned the class {verdict.__name__}, not an instance of it")
+            return Unknown(f"{who} returned the class {verdict.__name__}, not an instance of it")
         case Refused():
             return Rejected(verdict.errors)
         case RecordError():
@@ -70,7 +74,19 @@ def read(verdict: Any) -> Any:
             return Rejected(detail_of(verdict), cause=verdict)
         case BaseException():
             return Unknown(verdict)  # a cancellation or an exit says nothing about the record
+        case Awaitable():
+            _close(verdict)
+            return Unknown(f"{who} returned a {type(verdict).__name__} for the record: await it")
     return verdict
+
+
+def _close(verdict: Any) -> None:
+    """Spare a coroutine that nobody will await the warning of the interpreter: the record's outcome says more."""
+    if isinstance(verdict, Coroutine):
+        try:
+            verdict.close()
+        except Exception:  # it had begun; how it ends is nobody's outcome
+            return
 
 
 def doubted(fate: Any) -> Any:
@@ -84,7 +100,7 @@ def doubted(fate: Any) -> Any:
 
 
 # Types of verdicts that may not be about the record; what they mean, only read() knows.
-_SAYS_NOTHING = (BaseException, Unknown, NotWritten, type)
+_SAYS_NOTHING = (BaseException, Unknown, NotWritten, type, Awaitable)
 
 
 def sign_of(verdicts: Sequence[Any]) -> Sign:
@@ -122,7 +138,7 @@ def verified(answer: object, count: int) -> list[Any]:
     told = listed(answer, count, "verify()")
     if isinstance(told, Unknown):
         return [Retry(told.cause)] * count
-    return [_found(read(each)) for each in told]
+    return [_found(read(each, "verify()")) for each in told]
 
 
 def _found(fate: Any) -> Any:

@@ -85,6 +85,11 @@ class Tally:
                 message = " ".join(errors[0]["message"].split())
                 examples.append(f"line {line}: {message[:200]}")
 
+    @property
+    def left_for_resume(self) -> bool:
+        """Whether lines are left that ``--resume`` sends without being told more: those known not to be written."""
+        return not self.read_all or self.failed > self.maybe + self.refused_again
+
     def exit_code(self) -> ExitCode:
         """Return what the shell is told."""
         if self.interrupted:
@@ -122,10 +127,8 @@ class Tally:
             )
         if self.gave_up and not self.interrupted:
             rest = "" if self.read_all else "The rest of the file was not sent. "
-            yield (
-                f"Stopped: the destination wrote nothing any more, for no record's fault. {rest}"
-                "Once the destination works again, --resume goes on from here."
-            )
+            way_out = "Once the destination works again, --resume goes on from here." if self.left_for_resume else ""
+            yield f"Stopped: the destination wrote nothing any more, for no record's fault. {rest}{way_out}".rstrip()
         if self.interrupted:
             yield "Interrupted: the rest of the file was not sent. --resume goes on from here."
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
+from batcher._retry_after import retry_after as retry_after  # handed on to the codecs
+from batcher._retry_after import seconds_until as seconds_until
+from batcher._retry_after import whole_number as whole_number
 from batcher.destinations._http import Answer
 from batcher.destinations._json_reading import NotJSON
 from batcher.errors import InvalidRecord
@@ -95,32 +96,3 @@ def unauthorized(status: int, shown: str, way_out: str) -> NotWritten:
     else:
         words = f"the service does not accept the {shown}: {way_out}"
     return NotWritten(f"HTTP {status}: {words}", attempts=1)
-
-
-def retry_after(text: str, now: float) -> float | None:
-    """Return what a ``Retry-After`` field asks for, in seconds; None if it says nothing.
-
-    It has seconds or a time: RFC 9110, section 10.2.3.
-
-    :param now: seconds since 1970
-    """
-    seconds = whole_number(text)
-    if seconds is not None:
-        return float(seconds)
-    try:
-        return seconds_until(parsedate_to_datetime(text.strip()), now)
-    except ValueError:
-        return None
-
-
-def whole_number(text: str) -> int | None:
-    """Return the number that a header field holds; None if it holds none."""
-    text = text.strip()
-    # Nine digits of seconds are 30 years; more would only be a way to overflow.
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
-
-
-def seconds_until(moment: datetime, now: float) -> float:
-    """Return the seconds from *now* to *moment*, in UTC unless it says otherwise; 0 if it has passed."""
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, aware.timestamp() - now)

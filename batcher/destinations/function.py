@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-from batcher.outcomes import Outcome, Unknown, Verdict
+from batcher._core.verdicts import listed, named_among, plain, read
+from batcher.outcomes import Outcome, Refused, Retry, Unknown, Verdict, describe_cause
 from batcher.policies import LaneRules
+
+logger = logging.getLogger("batcher")
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -17,6 +21,10 @@ WriteFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outco
 VerifyFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outcome]]]
 """``async def verify(key, records)``: per record what ``write`` would have returned, if it is there;
 ``NotWritten`` if it is not, ``Unknown`` if nobody knows."""
+
+
+_WRITE, _VERIFY = "the write function", "verify()"
+_NO_VERDICT = (Awaitable, type)
 
 
 class Function:
@@ -29,6 +37,7 @@ class Function:
     def __init__(self, write: WriteFunction[Any, Any], ask: VerifyFunction[Any, Any] | None = None) -> None:
         self.write = write
         self.ask = ask
+        self._complaints: set[tuple[str, str]] = set()
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
@@ -36,16 +45,74 @@ class Function:
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
-        answer = self.write(lane, list(items))
+        answer: Any = self.write(lane, list(items))
         if not isawaitable(answer):
-            # It has run already, so what it wrote is written; only the answer cannot be awaited.
-            return [Unknown("the write function is not async: define it with 'async def'")] * len(items)
-        return await answer
+            return self._not_async(_WRITE, len(items))
+        try:
+            answer = await answer
+        except Refused as refused:
+            self._check_names(refused, len(items))
+            raise
+        if type(answer) is not list or len(answer) != len(items) or isinstance(answer[0], _NO_VERDICT):
+            self._check(_WRITE, answer, len(items))
+        if all_or_none:
+            _check_whole(answer, len(items))
+        checked: Sequence[Verdict] = answer
+        return checked
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
         """Ask which items were applied."""
         assert self.ask is not None, "rules() says so"
-        return await self.ask(lane, list(items))
+        answer: Any = self.ask(lane, list(items))
+        if not isawaitable(answer):
+            return self._not_async(_VERIFY, len(items))
+        answer = await answer
+        self._check(_VERIFY, answer, len(items))
+        checked: Sequence[Outcome] = answer
+        return checked
+
+    def _not_async(self, who: str, count: int) -> list[Unknown]:
+        # It has run already, so what it wrote is written; only the answer cannot be awaited.
+        words = f"{who} is not async: define it with 'async def'"
+        self._complain(who, "not async", words, count)
+        return [Unknown(words)] * count
+
+    def _check(self, who: str, answer: Any, count: int) -> None:
+        """Log if an answer cannot be used. What is made of it is for the core.
+
+        Of its items only the first is looked at, which is enough to see a function that awaits none of its own calls.
+        """
+        verdicts = listed(answer, count, who)
+        if isinstance(verdicts, Unknown):
+            self._complain(who, "no such list", describe_cause(verdicts.cause), count)
+        elif verdicts and isinstance(verdicts[0], _NO_VERDICT) and isinstance(fate := read(verdicts[0], who), Unknown):
+            self._complain(who, "no verdict", describe_cause(fate.cause), count)
+
+    def _check_names(self, refused: Refused, count: int) -> None:
+        if nobody := len(refused.named) - len(named_among(refused, count)):
+            words = f"{_WRITE} raised Refused(named=...) with {nobody} positions that are none of the batch"
+            self._complain(_WRITE, "names nobody", words, count)
+
+    def _complain(self, who: str, trouble: str, words: str, count: int) -> None:
+        # Once: whoever makes this mistake makes it in every call, and the outcomes tell everybody.
+        if (who, trouble) not in self._complaints:
+            self._complaints.add((who, trouble))
+            logger.warning("%s (a call with %d records; such trouble is not logged again)", words, count)
+
+
+def _check_whole(answer: Any, count: int) -> None:
+    """Log if an all-or-none group was written in part: a promise is broken, and only the outcomes would say so."""
+    if not isinstance(answer, (list, tuple)) or len(answer) != count or plain(answer):
+        return
+    fates = [read(verdict) for verdict in answer]
+    written = sum(not isinstance(fate, Retry) and (not isinstance(fate, Outcome) or fate.ok) for fate in fates)
+    if 0 < written < len(fates):
+        logger.warning(
+            "an all-or-none group was written in part, %d of its %d records: the write function must apply the call of "
+            "a group as a whole, or raise Refused",
+            written,
+            len(fates),
+        )
 
 
 _NO_LIMITS = LaneRules()

@@ -38,6 +38,13 @@ class OpenTelemetry:
         lane_label: LaneLabel | None = None,
         name: str | None = None,
     ) -> None:
+        for argument, provider, method in (
+            ("meter_provider", meter_provider, "get_meter"),
+            ("tracer_provider", tracer_provider, "get_tracer"),
+        ):
+            if provider is not None and not hasattr(provider, method):
+                kind = type(provider).__name__
+                raise TypeError(f"{argument} must be one of OpenTelemetry, not {kind}; a name is given as name='crm'")
         if lane_label is not None and not callable(lane_label):
             raise TypeError(f"lane_label must be a function of a lane's key, not {type(lane_label).__name__}")
         if name is not None and not isinstance(name, str):

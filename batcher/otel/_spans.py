@@ -52,6 +52,8 @@ class Spans:
             span.set_attribute("batcher.retried", event.retried)
         if event.codes:
             span.set_attribute("batcher.codes", event.codes)
+        if event.cause is not None:
+            span.set_attribute("batcher.cause", event.cause)  # of a span only: its values have no bound
         if event.failure is not None:
             span.set_attribute("error.type", event.failure)
             span.set_status(StatusCode.ERROR)

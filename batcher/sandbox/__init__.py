@@ -1,6 +1,6 @@
 """Stand-ins for HubSpot and Salesforce, with faults to order: ASGI apps over SQLite. Needs the extra ``server``.
 
-    with HubSpotSandbox(faults=Faults(Fault("reset", applied=True))) as sandbox:
+    with HubSpotSandbox(faults=[Fault("reset", applied=True)]) as sandbox:
         client = httpx.AsyncClient(transport=httpx.ASGITransport(sandbox), base_url="http://sandbox")
 
 Over sockets they are served by ``batcher sandbox hubspot|salesforce``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from batcher.sandbox import _control
 from batcher.sandbox._breaking import Half, Reset
-from batcher.sandbox._faults import Fault, FaultKind, Faults
+from batcher.sandbox._faults import Fault, FaultKind, Faults, faults_of
 from batcher.sandbox._refusals import Refused
 from batcher.sandbox._store import Store
 from batcher.sandbox._tokens import Tokens
@@ -71,7 +71,8 @@ class Sandbox(ABC):
     it, or use it in a ``with`` statement.
 
     :param path: of the database; in memory by default
-    :param faults: what goes wrong; nothing by default. Also settable later, and through ``POST /sandbox/faults``
+    :param faults: what goes wrong: a list of :class:`Fault`; nothing by default. Also settable later, by
+        ``faults.order()`` and through ``POST /sandbox/faults``
     :param seed: of whatever the provider does at random
     :param clock: returns seconds since 1970, for what is stored
     """
@@ -83,12 +84,12 @@ class Sandbox(ABC):
         self,
         path: str | Path = ":memory:",
         *,
-        faults: Faults | None = None,
+        faults: Faults | Fault | Iterable[Fault] | None = None,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
         token_lifetime: float,
     ) -> None:
-        self.faults = faults or Faults(seed=seed)
+        self.faults = faults_of(faults, seed)
         self.store = Store(path)
         self.tokens = Tokens(self.TOKEN, token_lifetime)
         self.dice = Random(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from math import inf
 from random import Random
@@ -140,7 +140,13 @@ class Faults:
         return [attrs.evolve(fault, times=left) for fault, left in self._orders]
 
     def order(self, *faults: Fault) -> None:
-        """Add faults behind those that stand."""
+        """Add faults behind those that stand.
+
+        :raises TypeError: something given is no fault
+        """
+        for fault in faults:
+            if not isinstance(fault, Fault):
+                raise TypeError(f"a fault must be Fault(...), such as Fault('reset'), not {type(fault).__name__}")
         self._orders += [(fault, fault.times) for fault in faults]
 
     def clear(self, seed: int | None = None) -> None:
@@ -170,3 +176,17 @@ class Faults:
         if fault is None or fault.kind not in kinds:
             return frozenset()
         return frozenset(self._dice.sample(range(count), min(count, fault.records)))
+
+
+def faults_of(given: Faults | Fault | Iterable[Fault] | None, seed: int) -> Faults:
+    """Return the faults that the constructor of a sandbox was given: one, several, or those that somebody else holds.
+
+    :raises TypeError: no faults
+    """
+    if isinstance(given, Faults):
+        return given
+    several = (given,) if isinstance(given, Fault) else () if given is None else given
+    if isinstance(several, (str, Mapping)) or not isinstance(several, Iterable):
+        kind = type(given).__name__
+        raise TypeError(f"faults must be Faults(...) or a list of Fault(...), such as [Fault('reset')], not {kind}")
+    return Faults(*several, seed=seed)

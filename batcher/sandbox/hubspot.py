@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import parse_qs
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from batcher.sandbox._app import Call, Handler, Sandbox
-from batcher.sandbox._faults import Faults
+from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._hubspot_answers import Problem, Throttled
 from batcher.sandbox._hubspot_batches import Batches
 from batcher.sandbox._hubspot_handlers import Handlers
@@ -53,7 +53,7 @@ class HubSpotSandbox(Sandbox):
         limits: HubSpotLimits | None = None,
         echo_trace: bool = False,
         created_status: int = 201,
-        faults: Faults | None = None,
+        faults: Faults | Fault | Iterable[Fault] | None = None,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
         token_lifetime: float = 1800.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from batcher.sandbox._app import Call, Handler, Sandbox
-from batcher.sandbox._faults import Faults
+from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._refusals import Refused
 from batcher.sandbox._salesforce_collections import Collections
 from batcher.sandbox._salesforce_handlers import Handlers, wanted
@@ -52,7 +52,7 @@ class SalesforceSandbox(Sandbox):
         calls_a_day: int = 100_000,
         latency: float = 0.0,
         verify: Verify | None = None,
-        faults: Faults | None = None,
+        faults: Faults | Fault | Iterable[Fault] | None = None,
         seed: int = 0,
         clock: Callable[[], float] = time.time,
         token_lifetime: float = 7200.0,

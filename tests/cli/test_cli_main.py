@@ -40,6 +40,21 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "COMMAND" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["--token", "s3cret"], ["--token=s3cret"]])
+def test_an_unknown_option_is_answered_by_the_usage_of_its_command(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    There is what it takes. The value is not repeated: it may be a secret, and stderr is often kept.
+    """
+    assert main(["load", "contacts.csv", "--object", "contacts", "--to", "hubspot", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: batcher load ")
+    assert err.endswith("batcher load: error: unrecognized arguments: --token\n")
+    assert main(["load", "a.csv", "b.csv", "--object", "contacts", "--to", "hubspot"]) == 2
+    assert "unrecognized arguments: b.csv" in capsys.readouterr().err
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     """
     The version of the library.

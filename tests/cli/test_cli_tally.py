@@ -59,6 +59,24 @@ def test_doubtful_lines_are_listed() -> None:
     assert tally.exit_code() is ExitCode.RECORDS_FAILED
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "read_all", "goes_on"),
+    [
+        ([Written("1"), Unknown("lost"), Unknown("lost")], True, False),
+        ([Written("1"), Unknown("lost"), NotWritten("down")], True, True),
+        ([Written("1"), Unknown("lost")], False, True),
+    ],
+)
+def test_a_way_out_that_does_nothing_is_not_named(outcomes: list[Outcome], read_all: bool, goes_on: bool) -> None:
+    """
+    Where all that is left may be written, plain --resume has nothing to send.
+    """
+    text = text_of(tally_of(*outcomes, gave_up=True, read_all=read_all))
+    assert "--resume --resend-unknown sends them again" in text
+    assert "Stopped: the destination wrote nothing any more" in text
+    assert ("--resume goes on from here" in text) == goes_on
+
+
 def test_lines_left_alone_are_a_failure_too() -> None:
     """
     Exit code 0 means that all of the file is written.

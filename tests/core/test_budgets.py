@@ -53,8 +53,8 @@ def test_who_cannot_wait_for_it_is_told():
     answer(engine, batch, [Retry("busy"), Retry("lost", applied="maybe")], jitter=1.0)
     engine.poll(1.0)
 
-    assert str(sure.fate()) == "NotWritten(cause='the retry budget is used up', attempts=1)"
-    assert maybe.fate() == Unknown("the retry budget is used up")
+    assert str(sure.fate()) == "NotWritten(cause='the retry budget is used up; the last: busy', attempts=1)"
+    assert maybe.fate() == Unknown("the retry budget is used up; the last: lost")
     assert engine.pending == 0
 
 

@@ -67,7 +67,9 @@ def test_a_retry_within_the_time_left() -> None:
     (batch,) = dispatched(engine, 30.0)
     assert batch.records == [0]
     answer(engine, batch, [Retry("x", after=0.5)], now=30.0)
-    assert batch.entries[0].verdict == NotWritten("x", 2)
+    assert batch.entries[0].verdict == NotWritten(
+        "x; to be sent again in 0.5 s, beyond the end of the batcher, which is closing", 2
+    )
     assert_empty(engine)
 
 

@@ -7,10 +7,10 @@ from math import inf
 import pytest
 
 from batcher._core.entries import Entry, Group
-from batcher._core.retries import given_up, may_try_again, not_sent, retry_at
-from batcher.outcomes import NotWritten, Retry, Unknown
+from batcher._core.retries import given_up, may_try_again, not_sent, retry_at, too_late
+from batcher.outcomes import Cause, NotWritten, Retry, Unknown
 from batcher.policies import RetryPolicy
-from tests.core.building import record
+from tests.core.building import make_lane, record
 
 POLICY = RetryPolicy(deadline=60, backoff_base=0.5, backoff_cap=20)
 SOON = Retry("throttled")
@@ -105,6 +105,51 @@ def test_given_up() -> None:
     assert given_up(accepted(attempts=4), Retry(error)) == NotWritten(error, 4)
     assert given_up(accepted(attempts=4), Retry(error, applied="maybe")) == Unknown(error)
     assert given_up(accepted(attempts=4, maybe=True), Retry(error)) == Unknown(error)
+
+
+def test_what_asks_for_a_try_beyond_an_end_names_it() -> None:
+    """
+    The first end that comes in between, with figures; nothing where another reason keeps the record from going again.
+    """
+    later = Retry("429", after=30)
+    patient, own = accepted(), accepted(expires_at=30.0)
+    for entry in (patient, own):
+        entry.lane = make_lane()
+    again = "to be sent again in 30 s, beyond"
+    assert too_late(POLICY, patient, later, 0.0, inf) is None
+    assert too_late(POLICY, patient, later, 30.5, inf) == f"{again} the deadline of 60 s of the RetryPolicy"
+    assert too_late(POLICY, patient, later, 0.0, 29.0) == f"{again} the end of the batcher, which is closing"
+    assert too_late(POLICY, own, later, 0.0, inf) == f"{again} its own deadline"
+    assert too_late(POLICY, patient, SOON, 60.5, inf) is None
+    assert too_late(POLICY, patient, Retry("lost", after=90, applied="maybe"), 0.0, inf) is None
+
+
+def test_given_up_for_a_reason() -> None:
+    """
+    In words, with the name of an exception that wanted the retry; it is kept besides.
+    """
+    error = OSError("reset")
+    fate = given_up(accepted(attempts=1), Retry(error, after=90), "too late")
+    assert fate == NotWritten("OSError; too late", 1)
+    assert isinstance(fate, NotWritten) and fate.last_error is error
+    doubt = given_up(accepted(maybe=True), Retry(error, after=90), "too late")
+    assert isinstance(doubt, Unknown) and (doubt.cause, doubt.last_error) == ("OSError; too late", error)
+
+
+@pytest.mark.parametrize(
+    ("last", "words"), [("locked", "used up; the last: locked"), (OSError("x"), "used up; the last: OSError")]
+)
+def test_not_sent_after_a_retry(last: Cause, words: str) -> None:
+    """
+    Why the last call wanted a retry is told where that is asked for, and its exception kept.
+    """
+    for maybe in (False, True):
+        entry = accepted(maybe=maybe)
+        entry.extras.last = last
+        fate = not_sent(entry, "used up", name_last=True)
+        assert isinstance(fate, (NotWritten, Unknown))
+        assert (fate.cause, fate.last_error) == (words, last if isinstance(last, OSError) else None)
+        assert not_sent(entry, "withdrawn").cause == "withdrawn"  # type: ignore[attr-defined]
 
 
 def test_not_sent() -> None:

@@ -38,6 +38,9 @@ QUICK = RetryPolicy(deadline=60, backoff_base=2, backoff_cap=8)
 # Plain answers
 
 
+TOO_LATE = "; to be sent again in {} s, beyond the deadline of 60 s of the RetryPolicy"
+
+
 def test_each_record_gets_its_own_value() -> None:
     """
     The item at its position is the fate of a record.
@@ -158,7 +161,7 @@ def test_a_pause_for_a_record_that_is_given_up() -> None:
     The lane is paused even if this record is not tried again.
     """
     engine, batch = answered([Retry("throttled", after=90, pause_lane=True), 1])
-    assert fates(batch)[0] == NotWritten("throttled", 1)
+    assert fates(batch)[0] == NotWritten(f"throttled{TOO_LATE.format(90)}", 1)
     submit(engine, *numbered(3))
     assert send(engine, 89.5) == []
     assert send(engine, 90.0) == [[0, 1, 2]]
@@ -169,7 +172,18 @@ def test_a_retry_past_the_deadline_fails_at_once() -> None:
     Nobody waits for a try that will not be made.
     """
     _, batch = answered([Retry("busy", after=60), Retry("busy", after=60.5)])
-    assert fates(batch) == [None, NotWritten("busy", 1)]
+    assert fates(batch) == [None, NotWritten(f"busy{TOO_LATE.format(60.5)}", 1)]
+
+
+def test_why_it_was_to_be_sent_again_is_kept_no_longer_than_it_waits() -> None:
+    """
+    An exception holds its traceback, and with it the records of its call; receipts may be kept for ever.
+    """
+    error = OSError("reset")
+    engine, batch = answered([Retry(error), 1])
+    assert batch.entries[0].extras.last is error
+    (again,) = dispatched(engine, 30.0)
+    assert again.entries[0].extras.last is None
 
 
 def test_the_last_attempt() -> None:

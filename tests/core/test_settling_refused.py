@@ -157,7 +157,9 @@ def test_isolation_counts_as_attempts() -> None:
     engine, batch = answered(Refused("no"))
     (first,) = dispatched(engine)
     answer(engine, first, [Retry("busy", after=90)])
-    assert fates(batch)[0] == NotWritten("busy", 2)
+    assert fates(batch)[0] == NotWritten(
+        "busy; to be sent again in 90 s, beyond the deadline of 60 s of the RetryPolicy", 2
+    )
 
 
 def test_a_record_that_expires_while_its_culprit_is_looked_for() -> None:
@@ -237,7 +239,10 @@ def test_a_group_out_of_retries() -> None:
     All members share the fate.
     """
     _, batch = group_answered([Retry("lock", after=90), Retry("lock")])
-    assert fates(batch) == [NotWritten("lock", 1)] * 2
+    assert (
+        fates(batch)
+        == [NotWritten("lock; to be sent again in 90 s, beyond the deadline of 60 s of the RetryPolicy", 1)] * 2
+    )
 
 
 def test_a_group_whose_call_raised() -> None:

@@ -372,3 +372,24 @@ async def test_the_side_door_shows_the_records():
         assert shown == it.sandbox.records("Contact")
         everything = (await it.client.get("/sandbox/records/Contact?archived=true")).json()["records"]
         assert [record["archived"] for record in everything] == [True, False, False]
+
+
+@pytest.mark.parametrize("sandbox", [HubSpotSandbox, SalesforceSandbox])
+def test_faults_are_given_as_one_several_or_those_that_stand(sandbox):
+    """A list does; so does a single one, and what another sandbox has."""
+    reset, lock = Fault("reset"), Fault("lock")
+    for given, standing in ((None, []), (reset, [reset]), ([reset, lock], [reset, lock]), (iter([lock]), [lock])):
+        with sandbox(faults=given) as stand_in:
+            assert stand_in.faults.standing == standing
+    shared = Faults(reset)
+    with sandbox(faults=shared) as stand_in:
+        assert stand_in.faults is shared
+
+
+@pytest.mark.parametrize("given", [7, "reset", {"kind": "reset"}])
+def test_what_is_no_fault_is_refused_in_words(given):
+    """Where the sandbox is made: a fault that never strikes would make a test pass that should not."""
+    with pytest.raises(TypeError, match=r"faults must be Faults\(...\) or a list of Fault\(...\), .*not"):
+        HubSpotSandbox(faults=given)
+    with pytest.raises(TypeError, match=r"a fault must be Fault\(...\), such as Fault\('reset'\), not"):
+        HubSpotSandbox(faults=[given])
