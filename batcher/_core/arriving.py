@@ -171,7 +171,8 @@ class Arriving:
     def _accept(self, unit: Unit, now: float) -> None:
         self.house.accept(unit, now)
         self.tell_early(unit.lane, now)
-        if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
+        breakers = self.house.breakers
+        if (unit.lane.breaker is not None or breakers.open) and (why := breakers.refuses(unit.lane, now)):
             self._leaving.withdraw(unit, now, why)
             self.collect(now)  # who waited for it
 

@@ -93,7 +93,7 @@ class Engine:
                 if not house.ring:
                     break
                 lane = house.ring.take()
-            if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
+            if (lane.breaker is not None or house.breakers.open) and (why := house.breakers.refuses(lane, now)):
                 self._leaving.give_up(lane, now, why)
                 self._arriving.bring_in(now)  # who waited for a place, or for one of these
             elif house.closing and lane.paused_until > house.closes_at:
@@ -182,10 +182,13 @@ class Engine:
             lane.fill_up()
         if batch.asks and sign.failure is None:
             return  # an answer to a question says nothing of how writes fare
-        breaker = lane.breaker
+        breaker, closed = lane.breaker, house.breakers.closed
         refused = house.breakers.note(lane, sign, now)
         if lane.breaker is not breaker:
             house.be_careful(lane)
+        if house.breakers.closed != closed:
+            for each in house.lanes.values():
+                house.be_careful(each)
         if refused is not None:
             self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
             if refused.everybody:

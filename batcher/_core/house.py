@@ -88,7 +88,7 @@ class House:
 
     def be_careful(self, lane: Lane) -> None:
         """Have newcomers look closer when the lane is full, or at once if there may be more to see."""
-        plain = lane.breaker is None and lane.tenant is None
+        plain = lane.breaker is None and lane.tenant is None and self.breakers.closed
         lane.careful_from = self._limits.lane_records if plain else 0
 
     def keep(self, lane: Lane) -> None:
