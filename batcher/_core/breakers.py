@@ -91,8 +91,8 @@ class BreakerOfAll(Breaker):
         self._pause = _EARLY
 
     def admits_early(self, now: float) -> bool:
-        """Return whether a lane that has not failed may try now, or wait for what comes of the probe that is out."""
-        return self.state == "half_open" or now >= self._early_at
+        """Return whether a lane that has not failed may try now; if one does already, wait for what comes of that."""
+        return now >= self._early_at
 
     def begin(self, now: float) -> None:
         """Note that a probe leaves. No other call is out then, for all lanes together have one."""
@@ -155,7 +155,7 @@ class Breakers:
             lane.allowance.begin_anew()
 
     def refuses(self, lane: Lane, now: float) -> str | None:
-        """Return why nothing of *lane* is sent; None if it is. Only worth asking if the lane has a breaker, or any is open.
+        """Return why nothing of *lane* is sent; None if it is. If no breaker is open, it is.
 
         While the breaker of the destination is open, a lane that has not failed itself may try now and then.
         """

@@ -356,7 +356,9 @@ def test_new_lanes_that_come_by_do_not_lock_the_house():
         sends(engine, f"new{number}", 1.1 + number / 20)
     assert is_told_at_once(engine, 5.9, "a")
     assert is_told_at_once(engine, 5.9, "new0")
-    assert not is_told_at_once(engine, 6.0, "a"), "the cooldown is what it was"
+    assert sends(engine, "a", 6.0), "the cooldown is what it was"
+    assert is_told_at_once(engine, 15.9, "a"), "that was the first that counts"
+    assert not is_told_at_once(engine, 16.0, "a")
 
 
 def test_early_tries_get_rarer():
@@ -395,6 +397,21 @@ def test_a_lane_that_has_not_failed_is_told_before_its_delay_is_over():
         assert engine.submit_many(many, key, 1.6) == 0
         assert engine.submit(many[0], key, 1.6) is Verb.DISPATCH
         assert many[0].state is State.SETTLED
+
+
+def test_who_waited_for_one_that_is_told_is_told_as_well():
+    """It enters its lane only then, behind the others that were told."""
+    engine = down()
+    submit(engine, record("try"), key="new", now=2.0)
+    engine.flush(2.0)
+    (probe,) = dispatched(engine, 2.0)
+    submit(engine, record(), key="notes", now=2.0)
+    submit(engine, record("first", identity="ada"), key="tasks", now=2.0)
+    (second,) = submit(engine, record("second", identity="ada", delay=0.0), key="notes", now=2.0)
+    assert second.state is State.PARKED
+    answer(engine, probe, DOWN, now=2.0)
+    assert not dispatched(engine, 2.0)
+    assert second.state is State.SETTLED
 
 
 def test_once_it_is_closed_nobody_looks_closer():
