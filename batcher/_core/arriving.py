@@ -220,6 +220,8 @@ class Arriving:
                 house.forget_if_idle(item, now)
             elif isinstance(item, Backoff):
                 self._returning.bring_back(item, now)
+            elif item is house.budget:
+                self._returning.go_on(now)
             elif isinstance(item, Meter):
                 house.pacing.look_at(item, now)
             else:
