@@ -49,11 +49,11 @@ def test_what_the_calls_have_left_is_spent_first_for_it_expires():
 def test_calls_expire_one_by_one_and_those_that_are_spent_only_once():
     """The oldest are spent first; those of a tenth of a second count as one, as long as any of them does."""
     budget = RetryBudget(0.5, 0)
-    for at in (0.0, 0.05, 1.0, 1.0, 2.0):
+    for at in (0.0, 0.05, 0.05, 1.0, 1.0, 2.0):
         budget.note_call(at)
-    assert budget.left(2.0) == 2.5
+    assert budget.left(2.0) == 3
     assert budget.spend(2.0)
-    assert [budget.left(at) for at in (2.0, 10.5, 11.0, 12.0)] == [1.5, 1.5, 0.5, 0]
+    assert [budget.left(at) for at in (2.0, 10.0, 11.0, 12.0)] == [2, 1.5, 0.5, 0]
 
 
 def test_tenths_make_a_whole():
@@ -177,6 +177,19 @@ def test_whoever_might_still_get_one_waits_until_his_deadline():
         seen.append([entry.state is State.SETTLED for entry in (early, late)])
     assert seen == [[False, False]] * 2 + [[True, False]] * 2 + [[True, True]]
     assert not engine.house.backoffs and engine.next_at == inf
+
+
+def test_who_is_told_leaves_the_queue():
+    """Nothing of it is kept until those before it have had their turn (P9)."""
+    engine = make_engine(retry=RetryPolicy(budget=0.4, budget_floor=0, backoff_base=1, deadline=9), max_records=1)
+    submit(engine, record(), key="later")
+    submit(engine, record(), key="sooner", now=1.0)
+    later, sooner = dispatched(engine, 1.0)
+    answer(engine, later, Retry("busy"), now=1.0, jitter=1.0)
+    answer(engine, sooner, Retry("busy"), now=1.0, jitter=0.0)
+    assert not dispatched(engine, 1.0) and not dispatched(engine, 2.0)
+    engine.poll(9.5)
+    assert [backoff.lane.key for backoff in engine.house.backoffs] == ["sooner"]
 
 
 def test_a_call_that_leaves_brings_the_next_one_back_soon():

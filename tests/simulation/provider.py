@@ -42,6 +42,8 @@ class Call:
     minds_locks: bool = True
     plain: bool = False
     """It was answered, and nothing is to come again."""
+    refused: bool = False
+    """It was refused as a whole."""
 
     @property
     def tenant(self) -> int:
@@ -138,6 +140,9 @@ class Provider:
             answer = self._answer(call)
             call.plain = isinstance(answer, list) and not any(isinstance(each, (Retry, NotWritten)) for each in answer)
             return answer
+        except Refused:
+            call.refused = True
+            raise
         except anyio.get_cancelled_exc_class():
             self._cut_off(call)
             if call.fault == "stubborn":

@@ -59,6 +59,7 @@ PREMISES = (
     "breaker: a lane that had not failed tried early",
     "breaker: told at once, because of the destination",
     "budget: told that it is used up",
+    "budget: it was used up",
     "quota: a stated one was used up",
     "deadline: a record expired unsent",
 )

@@ -77,6 +77,9 @@ class Watch:
         self._counted: set[Submission] = set()
         self._too_large: dict[Any, int] = {}  # of a lane: bytes that were
         self._broken: dict[Any, tuple[float, float]] = {}  # lanes with an open breaker: since, at least until
+        self._began_at = inf  # the first call
+        self._carrier: dict[Submission, Call] = {}  # the last that carried it, or asked about it
+        self._tried_again: set[Call] = set()  # calls whose records, or some of them, have come again
         self.outages: list[Outage] = []
         self._outage: Outage | None = None
         self._full_since: dict[Any, float] = {}
@@ -143,6 +146,7 @@ class Watch:
         now = call.at
         self.journal.calls += 1
         self._check_pace(call, now)
+        self._check_budget(call, now)
         for submission in () if call.asks else call.carried:
             self._check_taken_back(submission, now)
             self._check_identity(submission, call)
@@ -239,6 +243,19 @@ class Watch:
                 "breaker", at - INSTANT <= now, f"an early try at {now:.3f}, not before {at:.3f}"
             )
             self.journal.check("breaker", not self._all_out, f"an early try at {now:.3f} was not alone")
+
+    def _check_budget(self, call: Call, now: float) -> None:
+        """Records that come again together, after another call than one that looks for culprits, cost one retry."""
+        self._began_at = min(self._began_at, now)
+        before = {self._carrier[each] for each in call.carried if each in self._carrier}
+        self._tried_again.update(other for other in before if not (other.refused or other.asks))
+        self._carrier.update(dict.fromkeys(call.carried, call))
+        policy, calls = self.plan.retry, self.journal.calls
+        most = max(1, policy.budget_floor) + policy.budget_floor * (now - self._began_at) + policy.budget * calls
+        tried = len(self._tried_again)
+        self.journal.check("budget", tried <= most + INSTANT, f"{tried} retries, {most:.1f} allowed, {calls} calls")
+        if tried > most - 1:
+            self.journal.met("budget: it was used up")
 
     def _check_taken_back(self, submission: Submission, now: float) -> None:
         tag, at = submission.tag, submission.cancelled_at
