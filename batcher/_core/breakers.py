@@ -19,6 +19,7 @@ from collections.abc import Hashable
 from math import inf
 from typing import NamedTuple
 
+from batcher._core.attempts import freed, held
 from batcher._core.lanes import Lane
 from batcher.events import BreakerState
 from batcher.outcomes import Cause, describe_cause
@@ -221,9 +222,9 @@ class Breakers:
     def _become(self, breaker: Breaker, state: BreakerState, lane: Lane, now: float) -> None:
         if breaker.state != state:
             if state == "half_open":
-                lane.probed_from, lane.probed_until = now, inf
+                lane.probes = held(lane.probes, now)
             else:
-                lane.probed_until = now
+                lane.probes = freed(lane.probes, now)
             self.open += (breaker.state == "closed") - (state == "closed")
             breaker.state = state
             self.changes.append(Change(lane.key, breaker is self._of_all, state))

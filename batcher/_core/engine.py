@@ -124,7 +124,7 @@ class Engine:
             self._leaving.tell_early(lane, held_until, "its quota is used up", now)
             self._arriving.bring_in(now)  # who waited for a place, or for one of these
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
-            self.house.pacing.unhold(lane)
+            self.house.pacing.unhold(lane, now)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
         return held_until is None
 

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any
 
 from batcher._core.admission import Admission
+from batcher._core.attempts import held
 from batcher._core.breakers import Breakers
 from batcher._core.budgets import RetryBudget
 from batcher._core.concurrency import SharedAllowance
@@ -157,8 +158,7 @@ class House:
 
     def pause(self, lane: Lane, until: float, now: float) -> None:
         """Let nothing of *lane* leave before *until*."""
-        if lane.paused_until <= now:
-            lane.paused_from = now
+        lane.pauses = held(lane.pauses, now, until)
         lane.paused_until = max(lane.paused_until, until)
         self.deadlines.schedule(lane, until)
 

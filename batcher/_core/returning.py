@@ -67,7 +67,7 @@ class Returning:
         self._house.attend(lane, now)
 
     def _wait(self, backoff: Backoff, now: float) -> None:
-        """Have *backoff* keep its turn until its first deadline, but for units whose deadline comes before any retry."""
+        """Have *backoff* keep its turn until its first deadline; but not units whose deadline is before any retry."""
         house, backoff.at = self._house, self._house.budget.next_at(now)
         last = inf
         for unit in _units_of(backoff):

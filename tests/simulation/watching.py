@@ -239,9 +239,7 @@ class Watch:
         if since + INSTANT < now < until - INSTANT:
             self.journal.met("breaker: a lane that had not failed tried early")
             at = self._outage.early_at
-            self.journal.check(
-                "breaker", at - INSTANT <= now, f"an early try at {now:.3f}, not before {at:.3f}"
-            )
+            self.journal.check("breaker", at - INSTANT <= now, f"an early try at {now:.3f}, not before {at:.3f}")
             self.journal.check("breaker", not self._all_out, f"an early try at {now:.3f} was not alone")
 
     def _check_budget(self, call: Call, now: float) -> None:
