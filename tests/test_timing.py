@@ -186,7 +186,8 @@ async def test_it_waits_for_an_earlier_write_of_the_same_record():
 async def test_it_waits_while_one_record_tries_whether_the_breaker_may_be_closed():
     api = Api([NotWritten("401")], seconds=1)
     retry = RetryPolicy(breaker=BreakerPolicy(failures=1, cooldown=5))
-    async with Batcher[int, int](api, retry=retry, auto_batch=AutoBatchPolicy(max_records=2)) as batcher:
+    policy, limits = AutoBatchPolicy(max_records=2), Limits(max_in_flight=1)
+    async with Batcher[int, int](api, retry=retry, auto_batch=policy, limits=limits) as batcher:
         refused = batcher.submit_nowait(0)
         await anyio.sleep(10)
         receipts = [batcher.submit_nowait(n) for n in range(4)]
