@@ -251,7 +251,7 @@ class RetryPolicy:
     :param budget: calls made only to try again, for each other call of the last ten seconds, in all lanes together.
         Who finds the budget used up waits, within ``deadline``. This and the next figure are those of Finagle's
         ``RetryBudget``
-    :param budget_floor: such calls a second that are allowed on top
+    :param budget_floor: such calls a second that are allowed on top, one by one; a second's worth is kept
     :param breaker: when to stop trying. None never does
     """
 

@@ -122,7 +122,7 @@ class Writer(Shell):
 
         :param max_delay: seconds that a batch opened by this write waits for company; None is the policy's
         :param deadline: seconds from now after which it is not sent any more; None is never. Its batch leaves in time
-            for it, and a record that cannot make it is told so at once
+            for it. If the pause of its lane or a quota lasts for longer, the record is told so at once
         :raises InvalidRecord: the record can never be written as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         :raises BatcherClosed: the writer takes no more writes

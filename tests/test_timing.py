@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from functools import partial
+from math import inf
 from typing import Any
 
 import anyio
@@ -26,6 +27,7 @@ from batcher import (
     RetryPolicy,
     Timing,
 )
+from batcher._core.attempts import Spells, freed, held, overlap
 from tests.api import Api, gather
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +71,86 @@ async def test_it_waits_for_a_quota():
     assert spent(receipts[1].timing) == {"quota": 10, "service": 1}
 
 
+async def test_who_waits_behind_others_waits_for_the_quota_as_they_do():
+    """Nothing is in flight: more calls at a time would help nobody."""
+    limits = Limits(quotas=[Quota(per=10, calls=1)])
+    async with Batcher[int, int](Api(), auto_batch=ONE, limits=limits) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(4)]
+        await anyio.sleep(5)
+        late = batcher.submit_nowait(4)
+        await batcher.flush()
+    assert [spent(receipt.timing) for receipt in receipts] == [{}, {"quota": 10}, {"quota": 20}, {"quota": 30}]
+    assert spent(late.timing) == {"quota": 35}
+
+
+async def test_who_was_made_due_waits_for_the_quota_too():
+    """The last batch is not full; it waits for its turn, and not for company."""
+    limits = Limits(quotas=[Quota(per=10, calls=1)])
+    policy = AutoBatchPolicy(max_records=2, max_delay=500)
+    async with Batcher[int, int](Api(), auto_batch=policy, limits=limits) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(5)]
+        await anyio.sleep(1)
+        await batcher.flush()
+    assert spent(receipts[3].timing) == {"quota": 10}
+    assert spent(receipts[4].timing) == {"quota": 20}
+
+
+async def test_between_two_quotas_it_waits_for_a_slot():
+    """Ten calls in ten seconds, four of a second at a time: what the records in front wait for counts for all."""
+    limits = Limits(quotas=[Quota(per=10, calls=4)], max_in_flight=2)
+    async with Batcher[int, int](Api(seconds=1), auto_batch=ONE, limits=limits) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(12)]
+        await batcher.flush()
+    assert spent(receipts[3].timing) == {"slot": 1, "service": 1}
+    assert spent(receipts[5].timing) == {"slot": 2, "quota": 8, "service": 1}
+    assert spent(receipts[11].timing) == {"slot": 5, "quota": 16, "service": 1}
+
+
+async def test_who_waits_behind_others_waits_while_the_provider_asks_for_it_as_often_as_it_does():
+    throttle = Retry("429", after=5, pause_lane=True)
+    api = Api(throttle, list, throttle, seconds=1)
+    async with Batcher[int, int](api, auto_batch=ONE, limits=Limits(max_in_flight=1)) as batcher:
+        receipts = [batcher.submit_nowait(n) for n in range(3)]
+        await batcher.flush()
+    assert spent(receipts[1].timing) == {"slot": 2, "pause": 5, "retry": 5, "service": 2}
+    assert spent(receipts[2].timing) == {"slot": 4, "pause": 10, "service": 1}
+
+
+async def test_a_lane_that_was_held_and_let_go_does_not_wait_for_the_quota_any_more():
+    """What had waited for it was withdrawn. The next one waits for other things."""
+    limits = Limits(quotas=[Quota(per=10, calls=1)], max_in_flight=1)
+    api = Api(seconds=20)
+    async with Batcher[int, int](api, auto_batch=AutoBatchPolicy(max_delay=0), limits=limits) as batcher:
+        await batcher.submit(0)
+        first, held = batcher.submit_nowait(1), batcher.submit_nowait(2, key="b")
+        await anyio.sleep(1)
+        assert held.withdraw()
+        await first
+        api.seconds = 1.0
+        last = batcher.submit_nowait(3, key="b")
+        await last
+    assert "quota" not in spent(last.timing)
+
+
+def test_what_held_a_lane_is_known_for_long_at_a_bounded_cost():
+    """A lane that is never empty forgets no second of it; what is long ago is evened out."""
+    spells: Spells = ()
+    for n in range(1000):
+        spells = freed(held(spells, 10.0 * n), 10.0 * n + 3)
+    assert len(spells) <= 20
+    assert overlap(spells, 0.0, inf) == pytest.approx(3000)
+    assert overlap(spells, 0.0, 5000.0) == pytest.approx(1500, rel=0.01)
+    assert overlap(spells, 9982.0, 9991.5) == pytest.approx(2.5), "the last ones are known exactly"
+
+
+def test_what_goes_on_holding_a_lane_is_one_spell():
+    spells = freed(held((), 1.0), 3.0)
+    assert held(spells, 3.0, 4.0) == held((), 1.0, 4.0)
+    assert held(held((), 1.0, 9.0), 3.0, 4.0) == held((), 1.0, 9.0), "a pause that ends earlier than another"
+    assert freed(held((), 1.0, 4.0), 5.0) == held((), 1.0, 4.0), "it was over before"
+    assert freed((), 1.0) == ()
+
+
 async def test_it_waits_while_the_provider_asks_for_it():
     api = Api([Retry("429", after=5, pause_lane=True)], seconds=1)
     async with Batcher[int, int](api, auto_batch=ONE, limits=Limits(max_in_flight=1)) as batcher:
@@ -104,14 +186,16 @@ async def test_it_waits_for_an_earlier_write_of_the_same_record():
 async def test_it_waits_while_one_record_tries_whether_the_breaker_may_be_closed():
     api = Api([NotWritten("401")], seconds=1)
     retry = RetryPolicy(breaker=BreakerPolicy(failures=1, cooldown=5))
-    async with Batcher[int, int](api, retry=retry, auto_batch=AutoBatchPolicy(max_records=2)) as batcher:
+    policy, limits = AutoBatchPolicy(max_records=2), Limits(max_in_flight=1)
+    async with Batcher[int, int](api, retry=retry, auto_batch=policy, limits=limits) as batcher:
         refused = batcher.submit_nowait(0)
         await anyio.sleep(10)
-        receipts = [batcher.submit_nowait(n) for n in range(2)]
+        receipts = [batcher.submit_nowait(n) for n in range(4)]
         await batcher.flush()
     assert spent(refused.timing) == {"window": 0.05, "service": 1}
     assert spent(receipts[0].timing) == {"service": 1}
     assert spent(receipts[1].timing) == {"breaker": 1, "service": 1}
+    assert spent(receipts[3].timing) == {"breaker": 1, "slot": 1, "service": 1}
 
 
 async def test_the_search_for_a_culprit_is_told_as_calls_and_waiting_for_others():

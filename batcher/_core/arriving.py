@@ -174,7 +174,8 @@ class Arriving:
     def _accept(self, unit: Unit, now: float) -> None:
         self.house.accept(unit, now)
         self.tell_early(unit.lane, now)
-        if unit.lane.breaker is not None and (why := self.house.breakers.refuses(unit.lane, now)):
+        breakers = self.house.breakers
+        if (unit.lane.breaker is not None or breakers.open) and (why := breakers.refuses(unit.lane, now)):
             self._leaving.withdraw(unit, now, why)
             self.collect(now)  # who waited for it
 
@@ -222,6 +223,8 @@ class Arriving:
                 house.forget_if_idle(item, now)
             elif isinstance(item, Backoff):
                 self._returning.bring_back(item, now)
+            elif item is house.budget:
+                self._returning.go_on(now)
             elif isinstance(item, Meter):
                 house.pacing.look_at(item, now)
             else:

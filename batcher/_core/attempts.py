@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from batcher.events import FlushReason
 from batcher.timing import Timing
@@ -13,8 +13,49 @@ if TYPE_CHECKING:
     from batcher._core.entries import Batch, Entry
     from batcher._core.lanes import Lane
 
-Spell: TypeAlias = tuple[float, float]
-"""From when to when something held a lane."""
+# Spells of a lane that are known one by one, of each kind; those before them are evened out.
+_MOST = 16
+
+
+class Spell(NamedTuple):
+    """A time for which something held a lane: who waited in it then waited for that, however far behind."""
+
+    since: float
+    until: float
+    share: float = 1.0
+    """Of that time; less than 1 if it is several spells, and what was between them."""
+
+    @property
+    def seconds(self) -> float:
+        return self.share * (self.until - self.since)
+
+
+Spells: TypeAlias = tuple[Spell, ...]
+"""In order, and apart. Never changed, so that an attempt can keep them as they were."""
+
+
+def held(spells: Spells, since: float, until: float = inf) -> Spells:
+    """Note that something holds a lane, until *until* or until it is :func:`freed`."""
+    if spells and spells[-1].until >= since:
+        last = spells[-1]
+        return (*spells[:-1], Spell(last.since, max(last.until, until)))
+    if len(spells) >= _MOST:
+        one, two, *rest = spells
+        joined = (one.seconds + two.seconds) / (two.until - one.since)
+        spells = (Spell(one.since, two.until, joined), *rest)
+    return (*spells, Spell(since, until))
+
+
+def freed(spells: Spells, now: float) -> Spells:
+    """Note that it holds it no longer."""
+    if not spells or spells[-1].until <= now:
+        return spells
+    return (*spells[:-1], Spell(spells[-1].since, now))
+
+
+def overlap(spells: Spells, start: float, end: float) -> float:
+    """Return for how many of the seconds from *start* to *end* it was held."""
+    return sum(spell.share * max(0.0, min(spell.until, end) - max(spell.since, start)) for spell in spells)
 
 
 class Attempt:
@@ -29,11 +70,7 @@ class Attempt:
         self.dispatched_at = now
         self.ended_at = inf
         # What held the lane, in the order in which it counts if it was more than one thing.
-        self.spells: tuple[Spell, Spell, Spell] = (
-            (lane.held_since, now),
-            (lane.paused_from, lane.paused_until),
-            (lane.probed_from, lane.probed_until),
-        )
+        self.spells = lane.holds, lane.pauses, lane.probes
 
 
 def attempt_of(batch: Batch, number: int, now: float) -> Attempt:
@@ -88,13 +125,9 @@ def _spend(attempt: Attempt, start: float, spent: dict[str, float]) -> None:
     due_at = min(max(attempt.due_at, start), attempt.dispatched_at)
     spent["window"] += due_at - start
     left = attempt.dispatched_at - due_at
-    for name, spell in zip(("quota", "pause", "breaker"), attempt.spells, strict=True):
-        held = min(left, _overlap(spell, due_at, attempt.dispatched_at))
-        spent[name] += held
-        left -= held
+    for name, spells in zip(("quota", "pause", "breaker"), attempt.spells, strict=True):
+        seconds = min(left, overlap(spells, due_at, attempt.dispatched_at))
+        spent[name] += seconds
+        left -= seconds
     spent["slot"] += left
     spent["service"] += attempt.ended_at - attempt.dispatched_at
-
-
-def _overlap(spell: Sequence[float], start: float, end: float) -> float:
-    return max(0.0, min(spell[1], end) - max(spell[0], start))

@@ -1,7 +1,9 @@
 """The retry budget: a destination in trouble is not given more calls than it gets in good times.
 
-From Finagle's ``RetryBudget``: retries may add a share to the calls of the last ten seconds, and some a second on top,
-so that few calls can be retried, too. Whoever finds it used up waits.
+Two kinds of tokens, as in Finagle's ``RetryBudget``. Each call that is no retry leaves a share of one, which expires
+after ten seconds; and some a second come on top, so that few calls can be retried, too. Finagle lets ten seconds of the
+latter be spent at once, and then none for ten seconds; here they come one by one, and no more are kept than a second
+brings, so that calls that failed together come again one after the other. Whoever finds no token waits.
 """
 
 from __future__ import annotations
@@ -10,16 +12,20 @@ from collections import deque
 from math import inf
 
 WINDOW = 10.0  # seconds, after which Finagle's credits expire
+BURST = 1.0  # seconds whose tokens of the floor are kept
+# When to look again: not more often than a timer is worth, and, as calls may bring tokens, not much later.
+SOONEST, LATEST = 0.01, 1.0
 _WIDTH = 0.1  # of a slot of the window: calls within it count as one
+_ENOUGH = 1 - 1e-6  # of a token, for rounding must cost nobody a turn
 
 
-class Recent:
-    """How many calls there were within the window."""
+class Credits:
+    """Calls within the window whose share has not been spent; parts of calls, too."""
 
     __slots__ = ("_slots", "count")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = 0.0
         self._slots: deque[list[float]] = deque()  # began at, calls
 
     def note(self, now: float) -> None:
@@ -33,11 +39,21 @@ class Recent:
     def expire(self, now: float) -> None:
         """Forget what is older than the window."""
         while self._slots and self._slots[0][0] + WINDOW <= now:
-            self.count -= int(self._slots.popleft()[1])
+            self._drop()
 
-    def fewer_at(self) -> float:
-        """Return when there will be fewer; ``inf`` if there are none."""
-        return self._slots[0][0] + WINDOW if self._slots else inf
+    def take(self, calls: float) -> None:
+        """Spend so many, the oldest first; there must be as many, but for rounding."""
+        while self._slots and self._slots[0][1] <= calls:
+            calls -= self._slots[0][1]
+            self._drop()
+        if self._slots:
+            self._slots[0][1] -= calls
+            self.count -= calls
+
+    def _drop(self) -> None:
+        self.count -= self._slots.popleft()[1]
+        if not self._slots:
+            self.count = 0.0  # whatever rounding has left
 
 
 class RetryBudget:
@@ -47,16 +63,15 @@ class RetryBudget:
     :param floor: retries a second on top
     """
 
-    __slots__ = ("_calls", "_floor", "_last", "_retries", "_share", "_spacing")
+    __slots__ = ("_burst", "_calls", "_floor", "_refilled_at", "_share", "_tokens")
 
     def __init__(self, share: float, floor: float) -> None:
         self._share = share
-        self._floor = floor * WINDOW
-        # Less than one in a window: one in a while. Endless where there are more, or none.
-        self._spacing = 1 / floor if 0 < self._floor < 1 else inf
-        self._last = -inf  # retry
-        self._calls = Recent()
-        self._retries = Recent()
+        self._floor = floor
+        self._burst = max(1.0, floor * BURST) if floor else 0.0
+        self._tokens = self._burst  # of the floor
+        self._refilled_at = -inf
+        self._calls = Credits()
 
     def note_call(self, now: float) -> None:
         """Count a call that is no retry."""
@@ -67,17 +82,26 @@ class RetryBudget:
     def left(self, now: float) -> float:
         """Return how many retries are allowed now."""
         self._calls.expire(now)
-        self._retries.expire(now)
-        return self._share * self._calls.count + self._floor - self._retries.count
+        if now > self._refilled_at and self._floor:
+            self._tokens = min(self._burst, self._tokens + self._floor * (now - self._refilled_at))
+        self._refilled_at = now
+        return self._tokens + self._of_calls
+
+    @property
+    def _of_calls(self) -> float:
+        return self._share * self._calls.count if self._calls.count else 0.0
 
     def spend(self, now: float) -> bool:
         """Take one retry, or none and return False."""
-        if self.left(now) < 1 and (self._spacing == inf or now - self._last < self._spacing):
+        if self.left(now) < _ENOUGH:
             return False
-        self._retries.note(now)
-        self._last = now
+        of_calls = min(1.0, self._of_calls)  # first, for they expire
+        if of_calls:
+            self._calls.take(of_calls / self._share)
+        self._tokens = max(0.0, self._tokens - (1 - of_calls))
         return True
 
     def next_at(self, now: float) -> float:
-        """Return when to ask again, after :meth:`spend` has refused."""
-        return min(max(self._retries.fewer_at(), now), now + WINDOW)
+        """Return when to ask again, after :meth:`spend` has refused; ``inf`` if that will never do."""
+        wait = max((1 - self.left(now)) / self._floor, SOONEST) if self._floor else inf
+        return now + (min(wait, LATEST) if self._share else wait)

@@ -96,7 +96,7 @@ class Engine:
                 if not ring:
                     break
                 lane = ring.take()
-            if lane.breaker is not None and (why := house.breakers.refuses(lane, now)):
+            if (lane.breaker is not None or house.breakers.open) and (why := house.breakers.refuses(lane, now)):
                 self._leaving.give_up(lane, now, why)
                 self._arriving.bring_in(now)  # who waited for a place, or for one of these
             elif house.closing and lane.paused_until > house.closes_at:
@@ -127,7 +127,7 @@ class Engine:
             self._leaving.tell_early(lane, held_until, "its quota is used up", now)
             self._arriving.bring_in(now)  # who waited for a place, or for one of these
         if held_until is not None and self.house.closing and held_until > self.house.closes_at:
-            self.house.pacing.unhold(lane)
+            self.house.pacing.unhold(lane, now)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
         return held_until is None
 
@@ -187,10 +187,13 @@ class Engine:
             lane.fill_up()
         if batch.asks and sign.failure is None:
             return  # an answer to a question says nothing of how writes fare
-        breaker = lane.breaker
+        breaker, closed = lane.breaker, house.breakers.closed
         refused = house.breakers.note(lane, sign, now)
         if lane.breaker is not breaker:
             house.be_careful(lane)
+        if house.breakers.closed != closed:
+            for each in house.lanes.values():
+                house.be_careful(each)
         if refused is not None:
             self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
             if refused.everybody:

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any
 
 from batcher._core.admission import Admission
+from batcher._core.attempts import held
 from batcher._core.breakers import Breakers
 from batcher._core.budgets import RetryBudget
 from batcher._core.concurrency import SharedAllowance
@@ -88,7 +89,7 @@ class House:
 
     def be_careful(self, lane: Lane) -> None:
         """Have newcomers look closer when the lane is full, or at once if there may be more to see."""
-        plain = lane.breaker is None and lane.tenant is None
+        plain = lane.breaker is None and lane.tenant is None and self.breakers.closed
         lane.careful_from = self._limits.lane_records if plain else 0
 
     def keep(self, lane: Lane) -> None:
@@ -111,10 +112,11 @@ class House:
 
     def attend(self, lane: Lane, now: float) -> None:
         """Put *lane* in the ring if it has something due, else note when to look again."""
-        if lane in self.ring:
-            return
-        if lane.held_by is not None:
-            self.pacing.look_at(lane.held_by, now)  # it may have less to send than before
+        if lane in self.ring or lane.held_by is not None:
+            if lane.paused_until > now:
+                self.deadlines.schedule(lane, lane.paused_until)  # perhaps to forget it then
+            if lane.held_by is not None:
+                self.pacing.look_at(lane.held_by, now)  # it may have less to send than before
             return
         at = lane.due_at()
         self.filling.pop(lane, None)
@@ -157,8 +159,7 @@ class House:
 
     def pause(self, lane: Lane, until: float, now: float) -> None:
         """Let nothing of *lane* leave before *until*."""
-        if lane.paused_until <= now:
-            lane.paused_from = now
+        lane.pauses = held(lane.pauses, now, until)
         lane.paused_until = max(lane.paused_until, until)
         self.deadlines.schedule(lane, until)
 

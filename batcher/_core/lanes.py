@@ -13,7 +13,7 @@ from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
 
-from batcher._core.attempts import attempt_of
+from batcher._core.attempts import Spells, attempt_of
 from batcher._core.concurrency import Allowance, ServiceTime
 from batcher._core.deadlines import Deadlines
 from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
@@ -56,7 +56,7 @@ class Lane:
         "hard_max_bytes",
         "hard_max_records",
         "held_by",
-        "held_since",
+        "holds",
         "idempotent",
         "in_flight",
         "key",
@@ -66,12 +66,11 @@ class Lane:
         "meters",
         "mortal",
         "parked",
-        "paused_from",
         "paused_until",
+        "pauses",
         "pending",
         "pending_bytes",
-        "probed_from",
-        "probed_until",
+        "probes",
         "queue",
         "service",
         "shelved",
@@ -111,11 +110,11 @@ class Lane:
         self.parked = 0  # records of it that wait outside, behind an identity
         self.in_flight = 0  # calls
         self.paused_until = -inf
-        # Of the batch that waits now: for timing_of() only.
+        # For timing_of() only: since when the batch is due that waits now, and what kept the lane from sending.
         self.due_since = inf
-        self.held_since = inf
-        self.paused_from = inf
-        self.probed_from = self.probed_until = -inf
+        self.holds: Spells = ()  # by quotas
+        self.pauses: Spells = ()
+        self.probes: Spells = ()
         self.mortal: Deadlines | None = None  # accepted units that have a deadline of their own, if there ever were any
         self.meters: tuple[Meter, ...] = ()
         self.held_by: Meter | None = None  # whose quota keeps the next batch from leaving
@@ -297,7 +296,8 @@ class Lane:
                 check(batch.entries, IN_FLIGHT)  # which raises
             entry.attempt = attempt
             entry.state = IN_FLIGHT
-        self.due_since = self.held_since = inf
+        if not self._forced:  # else those that are left have been due for as long
+            self.due_since = inf
         return batch
 
     def _bundle_is_next(self, now: float) -> bool:

@@ -89,7 +89,7 @@ class Leaving:
                     if unit.state is State.BACKING_OFF:
                         self.withdraw(unit, now, "the batcher closed before its next try")
         for lane in list(house.pacing.held()):  # some may have to wait for longer than there is time now
-            house.pacing.unhold(lane)
+            house.pacing.unhold(lane, now)
         for lane in list(house.lanes.values()):
             house.attend(lane, now)
 

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 from typing import cast
 
+from batcher._core.attempts import freed, held
 from batcher._core.deadlines import Deadlines
 from batcher._core.lanes import Lane
 from batcher.policies import Quota
@@ -149,7 +150,7 @@ class Pacing:
 
     def leave(self, lane: Lane, now: float) -> None:
         """Forget a lane, and with the last lane its meters, once their windows are empty."""
-        self.unhold(lane)
+        self.unhold(lane, now)
         lane.turn = inf
         meters, lane.meters = lane.meters, ()
         for meter in meters:
@@ -176,7 +177,7 @@ class Pacing:
         if held_by is None:
             lane.turn = inf
             return None
-        lane.held_since = min(lane.held_since, now)
+        lane.holds = held(lane.holds, now)
         if lane.turn == inf:
             self._turn += 1
             lane.turn = self._turn
@@ -186,9 +187,10 @@ class Pacing:
             self._deadlines.schedule(held_by, until)
         return until
 
-    def unhold(self, lane: Lane) -> None:
+    def unhold(self, lane: Lane, now: float) -> None:
         """Let go of a lane, if it is held."""
         if lane.held_by is not None:
+            lane.holds = freed(lane.holds, now)
             lane.held_by.waiting.remove(lane)
             lane.held_by = None
 
@@ -200,7 +202,7 @@ class Pacing:
                 lane = meter.waiting.first
                 free_at = meter.free_at(lane.next_records(now), now)
                 if free_at <= now or free_at > closes_at:
-                    self.unhold(lane)
+                    self.unhold(lane, now)
                     return lane
                 self._deadlines.schedule(meter, free_at)
             del self.awake[meter]

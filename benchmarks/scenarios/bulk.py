@@ -80,7 +80,7 @@ SCENARIO = Scenario(
     title="A million records in one call",
     text="`submit_all()` of 1,000,000 records, a write that answers at once, 100 records per batch, ceilings "
     "of pending records raised; each record gets an outcome. Next to it `asyncio.gather()` over the floor, and the "
-    "same call under the default ceilings, where most records have no place at first: one of them waits for all, so that "
+    "same call under the default ceilings, where most have no place at first: one of them waits for all, so that "
     "a single `submit()` right behind them is not long in coming. The target is a rate of CPU time and not a ratio: it "
     "depends on the machine, and on who else uses it.",
     parts={"asyncio": on_asyncio(_part)},

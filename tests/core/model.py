@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from batcher._core.attempts import timing_of
-from batcher._core.budgets import WINDOW
+from batcher._core.budgets import BURST, LATEST
 from batcher._core.engine import Engine
 from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
 from batcher._core.house import unit_of
@@ -53,6 +53,8 @@ class Model(Answers):
         self.retries: Counter[Entry] = Counter()
         self.expected: dict[Entry, float] = {}  # when it comes back if its call has failed
         self.not_before: dict[Entry, float] = {}
+        self.wave: dict[Entry, tuple[int, float]] = {}  # with whom it comes back: of the same call, at the same time
+        self.returned: set[tuple[int, float]] = set()
         self.paused_until: dict[Hashable, float] = {}
         self.doubted: set[Entry] = set()  # the destination is to be asked about them before anything else
         self.in_flight: list[Batch] = []
@@ -151,6 +153,7 @@ class Model(Answers):
         for entry in batch.entries:
             if entry.state is State.BACKING_OFF:
                 self.not_before[entry] = self.expected[entry]
+                self.wave[entry] = len(self.answered), self.expected[entry]
         self._check_answered(batch, answer)
         self.turn()
 
@@ -224,6 +227,7 @@ class Model(Answers):
             self.in_flight.append(batch)
             self.carried[batch] = list(batch.entries)
         self._check_limits()
+        self._check_budget()
 
     def _check_timing(self, entry: Entry) -> None:
         timing = timing_of(entry)
@@ -250,7 +254,9 @@ class Model(Answers):
         carried = [entry for other in self.in_flight for entry in self.carried[other]]
         names += [entry.extras.identity for entry in carried if entry.extras.identity is not None]
         assert len(set(names)) == len(names), "an identity is in flight twice"
+        self.returned.update(self.wave[entry] for entry in entries if entry in self.wave)
         for entry in entries:
+            self.wave.pop(entry, None)
             assert entry.state is State.IN_FLIGHT
             assert entry in self.accepted
             assert entry not in self.fates
@@ -323,11 +329,22 @@ class Model(Answers):
                 if entry.state is State.BACKING_OFF:
                     # What the retry budget has no room for looks again when it may have.
                     assert self.now < max(self.not_before[entry], self.armed_at)
-                    assert self.armed_at <= max(self.not_before[entry], self.now + WINDOW)
+                    assert self.armed_at <= max(self.not_before[entry], self.now + self._longest_look)
                 if entry.state is not State.IN_FLIGHT:
                     assert self.now < entry.extras.expires_at >= self.armed_at
             for lane in engine.house.lanes.values():
                 self._check_due(lane)
+
+    @property
+    def _longest_look(self) -> float:
+        """Seconds within which somebody who waits for the retry budget looks again: there may be something then."""
+        return min(1 / self.retry.budget_floor, LATEST)
+
+    def _check_budget(self) -> None:
+        """No more has come back than the budget allows: at first, in all the time, and for all the calls."""
+        floor = self.retry.budget_floor
+        most = max(1, floor * BURST) + floor * self.now + self.retry.budget * len(self.sent)
+        assert len(self.returned) <= most + 1e-6, "more retries than tokens"
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)

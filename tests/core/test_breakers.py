@@ -13,7 +13,7 @@ from batcher._core.states import State
 from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
 from batcher.policies import BreakerPolicy, Fairness, LaneRules, RetryPolicy
-from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
+from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, one_batch, record, submit
 
 REVOKED = [NotWritten("HTTP 401")]
 ABSENT = [NotWritten("absent")]
@@ -304,9 +304,9 @@ def test_lanes_that_failed_are_forgotten_beyond_a_bound(monkeypatch):
     for key in ("a", "b", "c"):
         send_one(engine, REVOKED, 0.0, key)
     assert [is_told_at_once(engine, 0.0, key) for key in ("b", "c")] == [True, True]
-    assert engine.house.breakers.refuses(make_lane(), 0.0) is None
+    assert engine.house.breakers.refuses(make_lane(), 1.0) is None
     assert engine.house.breakers.open == 2 + 1, "two lanes, and the destination"
-    assert not is_told_at_once(engine, 0.0, "a")
+    assert not is_told_at_once(engine, 1.0, "a")
 
 
 def test_a_breaker_says_how_long_the_row_is():
@@ -322,3 +322,116 @@ def test_changes_name_the_lane():
     breakers = Breakers(BreakerPolicy(failures=1, patience=0), 60.0)
     breakers.note(make_lane(), Sign(failure="down", for_good=True), 0.0)
     assert breakers.changes == [Change("contacts", False, "open")]
+
+
+def down(breaker: BreakerPolicy = AT_ONCE, **options: Any) -> Engine:
+    """An engine whose breaker of the destination opened at 1.0, for 5 seconds."""
+    engine = make(breaker, **options)
+    send_one(engine, DOWN, 0.0, "a")
+    send_one(engine, DOWN, 1.0, "b")
+    assert changes(engine)[-1] == ("b", True, "open")
+    return engine
+
+
+def sends(engine: Engine, key: str, now: float) -> bool:
+    """Whether a new record of *key* is sent, to a destination that is down; else it is told at once."""
+    entry = record()
+    engine.submit(entry, key, now)
+    told = entry.state is State.SETTLED
+    engine.flush(now)
+    calls = dispatched(engine, now)
+    for batch in calls:
+        answer(engine, batch, DOWN, now=now)
+    engine.poll(now)
+    fate = entry.fate()
+    assert fate is not None and "the circuit breaker of the destination is open" in str(fate)
+    assert told != bool(calls)
+    return bool(calls)
+
+
+def test_new_lanes_that_come_by_do_not_lock_the_house():
+    """A destination that is down for long is left alone for longer; who tries before it is time does not count."""
+    engine = down()
+    for number in range(40):
+        sends(engine, f"new{number}", 1.1 + number / 20)
+    assert is_told_at_once(engine, 5.9, "a")
+    assert is_told_at_once(engine, 5.9, "new0")
+    assert sends(engine, "a", 6.0), "the cooldown is what it was"
+    assert is_told_at_once(engine, 15.9, "a"), "that was the first that counts"
+    assert not is_told_at_once(engine, 16.0, "a")
+
+
+def test_early_tries_get_rarer():
+    """Calls are metered: each that fails makes a false alarm less likely. The others are told at once."""
+    engine = down(BreakerPolicy(failures=2, patience=0, cooldown=100, cooldown_cap=100))
+    tried = [number / 10 for number in range(11, 600) if sends(engine, f"new{number}", number / 10)]
+    assert tried == [1.1, 2.1, 4.1, 8.1, 16.1, 32.1]
+
+
+def test_who_comes_while_an_early_try_is_out_waits_for_what_comes_of_it():
+    """One at a time; and if that does well, it was a false alarm that cost nobody anything."""
+    engine = down()
+    submit(engine, record("try"), key="notes", now=2.0)
+    engine.flush(2.0)
+    (probe,) = dispatched(engine, 2.0)
+    (other,) = submit(engine, record("other"), key="tasks", now=2.5)
+    engine.flush(2.5)
+    assert not dispatched(engine, 2.5)
+    assert is_told_at_once(engine, 2.5, "a"), "it has failed: the others are the better judges"
+    answer(engine, probe, ["ok"], now=3.0)
+    (batch,) = dispatched(engine, 3.0)
+    assert batch.entries == [other]
+    assert changes(engine)[-1] == ("notes", True, "closed")
+
+
+def test_a_lane_that_has_not_failed_is_told_before_its_delay_is_over():
+    """At once means at once, also for a lane that was there when the breaker opened, and for many records together."""
+    engine = make(max_delay=5.0)
+    batch = one_batch(engine, *numbered(2))
+    answer(engine, batch, ["ok", Retry("busy", after=50, pause_lane=True)])
+    for key in ("a", "b"):
+        send_one(engine, DOWN, 1.0, key)
+    assert sends(engine, "notes", 1.5)
+    for key in ("contacts", "tasks"):
+        many = numbered(2)
+        assert engine.submit_many(many, key, 1.6) == 0
+        assert engine.submit(many[0], key, 1.6) is Verb.DISPATCH
+        assert many[0].state is State.SETTLED
+
+
+def test_who_waited_for_one_that_is_told_is_told_as_well():
+    """It enters its lane only then, behind the others that were told."""
+    engine = down()
+    submit(engine, record("try"), key="new", now=2.0)
+    engine.flush(2.0)
+    (probe,) = dispatched(engine, 2.0)
+    submit(engine, record(), key="notes", now=2.0)
+    submit(engine, record("first", identity="ada"), key="tasks", now=2.0)
+    (second,) = submit(engine, record("second", identity="ada", delay=0.0), key="notes", now=2.0)
+    assert engine.house.lanes["notes"].parked == 1
+    answer(engine, probe, DOWN, now=2.0)
+    assert not dispatched(engine, 2.0)
+    assert second.state is State.SETTLED
+
+
+def test_once_it_is_closed_nobody_looks_closer():
+    """The short way in is open again, for lanes that were there as well as for new ones."""
+    engine = down(max_records=9)
+    submit(engine, *numbered(2), key="notes", now=6.0)
+    engine.flush(6.0)
+    (probe,) = dispatched(engine, 6.0)
+    answer(engine, probe, ["ok"], now=6.0)
+    for key in ("notes", "tasks"):
+        assert engine.submit_many(numbered(2), key, 6.0) == 2
+
+
+def test_calls_that_were_out_when_it_opened_do_not_keep_it_open():
+    """They say nothing that is not known: the first that is sent when the cooldown is over does."""
+    engine = make(max_records=1)
+    submit(engine, *numbered(3))
+    calls = dispatched(engine)
+    answer(engine, calls[0], REVOKED, now=0.0)
+    answer(engine, calls[1], REVOKED, now=1.0)
+    answer(engine, calls[2], REVOKED, now=5.0)
+    assert is_told_at_once(engine, 5.9)
+    assert not is_told_at_once(engine, 6.0)

@@ -216,3 +216,18 @@ def test_a_place_that_is_freed_because_a_quota_lasts_beyond_a_deadline_goes_to_w
     plan = engine.poll(0.0)
     assert len(plan.settled) == 2
     assert waiter.state is not State.WAITING or plan.ask_again_at <= 0.0, plan.ask_again_at
+
+
+def test_a_lane_that_is_emptied_while_a_quota_and_a_pause_hold_it_is_forgotten() -> None:
+    """
+    Of a key that is gone nothing stays, whatever kept its lane when the last record left.
+    """
+    engine = make_engine(retry=RetryPolicy(deadline=5), max_records=2, quotas=[Quota(per=10, calls=1)])
+    entries = submit(engine, *numbered(4))
+    (batch,) = dispatched(engine)
+    answer(engine, batch, [Retry("429", after=70, pause_lane=True), Retry("429", pause_lane=True)])
+    engine.poll(0.0)
+    for entry in entries[1:]:
+        engine.withdraw(entry, 0.0)
+    engine.poll(100.0)
+    assert not engine.house.lanes

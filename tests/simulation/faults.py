@@ -151,6 +151,7 @@ OTHER_FAULTS = (
     "cut off, applied all the same",
     "over quota",  # of the provider, who answers 429 with Retry-After
     "over quota, silently",  # the same without
+    "down",  # for everybody, at once
     "slow in a brown-out",
     "failed in a brown-out",
     "tenant hangs",

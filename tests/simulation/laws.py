@@ -211,6 +211,17 @@ def timing(run: Run) -> None:
             run.journal.met(f"timing: {name}", part > INSTANT)
 
 
+def breaker(run: Run) -> None:
+    """Nobody is told that the destination is down when it is time to try."""
+    spells = [spell for outage in run.watch.outages for spell in outage.spells]
+    for each in run.journal.submissions if run.plan.hook else ():
+        cause = each.outcome.cause if isinstance(each.outcome, NotWritten) else ""
+        if each.verb == "submit" and not each.fellows and "breaker of the destination" in str(cause):
+            run.journal.met("breaker: told at once, because of the destination")
+            due = any(since - INSTANT <= each.told_at <= until + INSTANT for since, until in spells)
+            run.journal.check("breaker", due, f"{each.tag} was told at {each.told_at:.3f}, open: {spells[-3:]}")
+
+
 def p10_fair(run: Run) -> None:
     """Who is sick holds up nobody else: with places free, the others wait for their delay and their own call."""
     plan, conduct = run.plan, run.plan.conduct
@@ -263,6 +274,7 @@ LAWS: tuple[Callable[[Run], None], ...] = (
     p7_rows,
     p8_cancelled,
     timing,
+    breaker,
     p10_fair,
     p11_ends,
 )

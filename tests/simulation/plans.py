@@ -41,6 +41,8 @@ class Conduct:
     """Tenants all of whose calls fail, and how."""
     brownouts: list[tuple[float, float]] = attrs.field(factory=list)
     """When it is slow and fails many calls: from, to."""
+    down: bool = False
+    """It fails all of them then, at once."""
     max_call_records: float = inf
     """More than that in a call are refused as too many, which nobody was told."""
     says_too_large: bool = False
@@ -295,6 +297,10 @@ def _brownout(draft: Draft) -> None:
         end = begin + draft.rng.uniform(0.5, 8)
         draft.conduct.brownouts.append((begin, end))
         begin = end + draft.rng.uniform(0.5, 5)
+    if draft.rng.random() < 0.5:
+        draft.conduct.down = True
+        draft.retry["breaker"] = BreakerPolicy(failures=3, patience=0.2, cooldown=2.0)
+        draft.crowd.tenants = max(draft.crowd.tenants, 50)
 
 
 def _resets(draft: Draft) -> None:

@@ -36,10 +36,14 @@ class Call:
     slow: bool = False
     troubled: bool = False
     """It falls into a brown-out, and fails with it."""
+    down: bool = False
+    """Nobody is there to answer it."""
     applied_if_cut_off: bool = False
     minds_locks: bool = True
     plain: bool = False
     """It was answered, and nothing is to come again."""
+    refused: bool = False
+    """It was refused as a whole."""
 
     @property
     def tenant(self) -> int:
@@ -131,10 +135,14 @@ class Provider:
         """Make one call."""
         call = self._depart(lane, [self.known[tag] for tag in items], all_or_none)
         try:
+            self._be_down(call)
             await self._take_time(call)
             answer = self._answer(call)
             call.plain = isinstance(answer, list) and not any(isinstance(each, (Retry, NotWritten)) for each in answer)
             return answer
+        except Refused:
+            call.refused = True
+            raise
         except anyio.get_cancelled_exc_class():
             self._cut_off(call)
             if call.fault == "stubborn":
@@ -149,6 +157,7 @@ class Provider:
         """Tell which records are there; their creates are unique, so late ones do no harm."""
         call = self._depart(lane, [self.known[tag] for tag in items], False, asks=True)
         try:
+            self._be_down(call)
             await anyio.sleep(call.seconds)
             answer = self._tell(call)
             call.plain = not any(isinstance(verdict, Retry) for verdict in answer)
@@ -182,7 +191,9 @@ class Provider:
             1 - conduct.spread, 1 + conduct.spread
         )
         call.applied_if_cut_off = rng.random() < 0.5
-        if any(begin <= now < end for begin, end in conduct.brownouts):
+        troubled = any(begin <= now < end for begin, end in conduct.brownouts)
+        call.down = troubled and conduct.down
+        if troubled and not call.down:
             self.journal.struck("slow in a brown-out")
             call.seconds *= 8
             call.slow = True
@@ -226,6 +237,11 @@ class Provider:
             answer: Sequence[Any] = FAULTS[call.fault](self, call)
             return answer
         return self.apply_all(call)
+
+    def _be_down(self, call: Call) -> None:
+        if call.down:
+            self.journal.struck("down")
+            raise Retry("no connection")
 
     def _be_sick(self, call: Call) -> None:
         sickness = self.conduct.sick.get(call.tenant)

@@ -179,6 +179,8 @@ async def _play(plan: Plan, journal: Journal) -> Run | None:
             journal.met(f"breaker: of a {event.scope}, {event.state}")
             if event.scope == "lane" and event.state is not None:
                 watch.breaks(event.key, event.state, journal.now())
+            elif event.state is not None:
+                watch.breaks_down(event.state, journal.now())
 
     face = face_of(plan, provider, hear if plan.hook else None)
     watch.statistics, watch.provider = face.shell.statistics, provider

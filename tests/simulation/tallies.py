@@ -56,7 +56,10 @@ PREMISES = (
     *(f"timing: {part}" for part in ("identity", "window", "quota", "pause", "breaker", "slot", "retry")),
     *(f"breaker: of a {scope}, {state}" for scope in ("lane", "destination") for state in BREAKER_STATES),
     "breaker: told at once",
+    "breaker: a lane that had not failed tried early",
+    "breaker: told at once, because of the destination",
     "budget: told that it is used up",
+    "budget: it was used up",
     "quota: a stated one was used up",
     "deadline: a record expired unsent",
 )

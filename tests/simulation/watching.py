@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from batcher import Statistics
+from batcher import BreakerPolicy, Statistics
 from tests.simulation.journals import Journal, Submission
 from tests.simulation.plans import Plan
 
@@ -16,6 +16,38 @@ if TYPE_CHECKING:
 
 # Clocks of event loops fire timers up to a microsecond early.
 INSTANT = 1e-4
+
+
+class Outage:
+    """What the breaker of the destination has everybody told, from when it opens until it is closed."""
+
+    def __init__(self, breaker: BreakerPolicy, now: float) -> None:
+        self._breaker = breaker
+        self._cooldown = breaker.cooldown
+        self._pause = 1.0
+        self._probed_at = inf
+        self.early_at = now
+        """When a lane that has not failed may try."""
+        self.spells = [(now, now + self._cooldown)]
+        """From when to when the others are told at once."""
+
+    def probe(self, now: float) -> None:
+        """Note that one record is sent."""
+        self._probed_at = now
+
+    def go_on(self, now: float) -> None:
+        """Note that it fared no better."""
+        if self._probed_at < self.spells[-1][1]:
+            self.early_at = now + self._pause
+            self._pause *= 2
+        else:
+            self._cooldown = min(2 * self._cooldown, self._breaker.cooldown_cap)
+            self.spells.append((now, now + self._cooldown))
+
+    def hold(self, now: float) -> None:
+        """Note that a call has ended: if it was out when the breaker opened, others could not go before."""
+        since, until = self.spells[-1]
+        self.spells[-1] = since, max(until, now)
 
 
 class Watch:
@@ -45,6 +77,11 @@ class Watch:
         self._counted: set[Submission] = set()
         self._too_large: dict[Any, int] = {}  # of a lane: bytes that were
         self._broken: dict[Any, tuple[float, float]] = {}  # lanes with an open breaker: since, at least until
+        self._began_at = inf  # the first call
+        self._carrier: dict[Submission, Call] = {}  # the last that carried it, or asked about it
+        self._tried_again: set[Call] = set()  # calls whose records, or some of them, have come again
+        self.outages: list[Outage] = []
+        self._outage: Outage | None = None
         self._full_since: dict[Any, float] = {}
 
     # What the simulator tells
@@ -91,11 +128,25 @@ class Watch:
         assert breaker is not None
         self._broken[lane] = (now, now + breaker.cooldown) if state == "open" else (-inf, -inf)
 
+    def breaks_down(self, state: str, now: float) -> None:
+        """Note what the circuit breaker of the destination has become."""
+        assert self.plan.retry.breaker is not None
+        if state == "closed":
+            self._outage = None
+        elif self._outage is None:
+            self._outage = Outage(self.plan.retry.breaker, now)
+            self.outages.append(self._outage)
+        elif state == "open":
+            self._outage.go_on(now)
+        else:
+            self._outage.probe(now)
+
     def departs(self, call: Call) -> None:
         """Check a call that begins."""
         now = call.at
         self.journal.calls += 1
         self._check_pace(call, now)
+        self._check_budget(call, now)
         for submission in () if call.asks else call.carried:
             self._check_taken_back(submission, now)
             self._check_identity(submission, call)
@@ -127,6 +178,8 @@ class Watch:
             self._careful.add(lane)
         self._out[lane] -= 1
         self._all_out -= 1
+        if self._outage is not None:
+            self._outage.hold(now)
         if self._out[lane] + 1 == self._capacity(lane) and self._lane_free_since.get(lane) != inf:
             self._lane_free_since[lane] = now
         if self._all_out + 1 == self._house_capacity:
@@ -165,6 +218,7 @@ class Watch:
         self.journal.check(
             "breaker", silent, f"a call at {now:.3f}, the breaker is open from {since:.3f} to {until:.3f}"
         )
+        self._check_outage(now)
         since, until = self._paused.pop(call.lane, (-inf, -inf))
         if until > since:
             self.journal.met("pause: a call came after a pause that was asked for")
@@ -176,6 +230,30 @@ class Watch:
         )
         if since > -inf:
             self._lane_free_since[call.lane] = now
+
+    def _check_outage(self, now: float) -> None:
+        """While the breaker of the destination is open, a lane that has not failed tries now and then, alone."""
+        if self._outage is None:
+            return
+        since, until = self._outage.spells[-1]
+        if since + INSTANT < now < until - INSTANT:
+            self.journal.met("breaker: a lane that had not failed tried early")
+            at = self._outage.early_at
+            self.journal.check("breaker", at - INSTANT <= now, f"an early try at {now:.3f}, not before {at:.3f}")
+            self.journal.check("breaker", not self._all_out, f"an early try at {now:.3f} was not alone")
+
+    def _check_budget(self, call: Call, now: float) -> None:
+        """Records that come again together, after another call than one that looks for culprits, cost one retry."""
+        self._began_at = min(self._began_at, now)
+        before = {self._carrier[each] for each in call.carried if each in self._carrier}
+        self._tried_again.update(other for other in before if not (other.refused or other.asks))
+        self._carrier.update(dict.fromkeys(call.carried, call))
+        policy, calls = self.plan.retry, self.journal.calls
+        most = max(1, policy.budget_floor) + policy.budget_floor * (now - self._began_at) + policy.budget * calls
+        tried = len(self._tried_again)
+        self.journal.check("budget", tried <= most + INSTANT, f"{tried} retries, {most:.1f} allowed, {calls} calls")
+        if tried > most - 1:
+            self.journal.met("budget: it was used up")
 
     def _check_taken_back(self, submission: Submission, now: float) -> None:
         tag, at = submission.tag, submission.cancelled_at
