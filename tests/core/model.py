@@ -26,11 +26,12 @@ from batcher.outcomes import RolledBack, Unknown
 from batcher.policies import Limits, Quota, RetryPolicy
 from tests.core.model_answers import Answers
 from tests.core.model_limits import KEYS, POLICY, max_bytes, max_records, rules_of
+from tests.core.model_places import Places
 
 UNHURRIED = 10_000.0
 
 
-class Model(Answers):
+class Model(Answers, Places):
     """One engine, one clock, and what has been promised so far."""
 
     def __init__(self, retry: RetryPolicy, limits: Limits, atomic: bool) -> None:
@@ -102,11 +103,6 @@ class Model(Answers):
         if accepted:
             self.complete(accepted[-1])
 
-    def _check_overtaken(self, lane: Lane) -> None:
-        for waiter in self._first_waiters():
-            assert waiter.lane is not lane, "overtook a waiter of its own lane"
-            assert not self._lane_has_room(waiter), "overtook a waiter whose lane has room"
-
     def _enter(self, unit: Unit) -> None:
         self.accepted.extend(unit.members)
         for member in unit.members:
@@ -149,8 +145,9 @@ class Model(Answers):
         doubts = self._doubts(batch, answer)
         self.engine.settle(batch, answer, self.now, jitter)
         self.doubted.difference_update(batch.entries)
-        self.doubted.update(entry for entry in doubts if entry.state is State.BACKING_OFF)
-        for entry in batch.entries:
+        others = self._suspects_behind(batch, jitter)
+        self.doubted.update(entry for entry in [*doubts, *others] if entry.state is State.BACKING_OFF)
+        for entry in [*batch.entries, *others]:
             if entry.state is State.BACKING_OFF:
                 self.not_before[entry] = self.expected[entry]
                 self.wave[entry] = len(self.answered), self.expected[entry]
@@ -408,9 +405,6 @@ class Model(Answers):
         units = [*self.waiting, *map(unit_of, self._pending()), *map(unit_of, self.accepted[-2:])]
         return list(dict.fromkeys(units))
 
-    def _pending(self) -> list[Entry]:
-        return [entry for entry in self.accepted if entry.state is not State.SETTLED]
-
     def _before(self, entry: Entry) -> Iterable[Entry]:
         names = set(unit_of(entry).identities)
         for earlier in self.accepted:
@@ -422,42 +416,3 @@ class Model(Answers):
     def _due_at(self, entry: Entry) -> float:
         delay = 0.0 if entry.extras.group else self.delays[entry]
         return entry.accepted_at + (POLICY.max_delay if delay is None else delay)
-
-    def _first_waiters(self) -> list[Unit]:
-        firsts: dict[Lane, Unit] = {}
-        for unit in self.waiting:
-            if unit.state is State.WAITING:
-                firsts.setdefault(unit.lane, unit)
-        return list(firsts.values())
-
-    def _lane_has_room(self, unit: Unit) -> bool:
-        mine = [entry for entry in self._pending() if entry.lane is unit.lane]
-        if self.limits.fairness is not None:
-            name = self._tenant(unit.lane.key)
-            ours = sum(self._tenant(entry.lane.key) == name for entry in self._pending())
-            if ours + len(unit.members) > self.limits.lane_records:
-                return False
-        return (
-            len(mine) + len(unit.members) <= self.limits.lane_records
-            and sum(entry.size for entry in mine) + unit.size <= self.limits.lane_bytes
-        )
-
-    def _tenant(self, key: Hashable) -> Hashable:
-        assert self.limits.fairness is not None
-        assert self.limits.fairness.by is not None
-        return self.limits.fairness.by(key)
-
-    def _share(self, unit: Unit) -> float:
-        """What the tenant of *unit* holds for its weight: the one with the least has the next place that is free."""
-        fairness = self.limits.fairness
-        if fairness is None:
-            return 0.0
-        name = self._tenant(unit.lane.key)
-        return sum(self._tenant(entry.lane.key) == name for entry in self._pending()) / fairness.weights.get(name, 1.0)
-
-    def _house_has_room(self, unit: Unit) -> bool:
-        pending = self._pending()
-        return (
-            len(pending) + len(unit.members) <= self.limits.max_pending_records
-            and sum(entry.size for entry in pending) + unit.size <= self.limits.max_pending_bytes
-        )

@@ -73,6 +73,17 @@ class Answers:
             if batch.asks or not isinstance(verdict, Retry) or verdict.applied == "maybe"
         ]
 
+    def _suspects_behind(self, batch: Batch, jitter: float) -> list[Entry]:
+        """Suspects in doubt behind *batch* that are asked about now, because the search has no call left."""
+        sibling = None if batch.bundle is None else batch.bundle.sibling
+        entries = [] if sibling is None else [each for each in sibling.entries if each.state is State.BACKING_OFF]
+        for entry in entries:
+            assert entry.extras.maybe and self._asks(batch.lane.key), "a suspect without doubt is settled"
+            ceiling = min(self.retry.backoff_cap, self.retry.backoff_base * 2 ** self.retries[entry])
+            self.expected[entry] = self.now + jitter * ceiling
+            self.retries[entry] += 1
+        return entries
+
     def _longest(self, verdicts: Sequence[Any]) -> Retry | None:
         """Whether a group goes again, and when."""
         retries = [verdict for verdict in verdicts if isinstance(verdict, Retry)]
