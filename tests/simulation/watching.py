@@ -40,6 +40,7 @@ class Outage:
         if self._probed_at < self.spells[-1][1]:
             self.early_at = now + self._pause
             self._pause *= 2
+            self.hold(now)  # the cooldown may have ended meanwhile
         else:
             self._cooldown = min(2 * self._cooldown, self._breaker.cooldown_cap)
             self.spells.append((now, now + self._cooldown))
