@@ -28,7 +28,8 @@ class Outage:
         self._probed_at = inf
         self.early_at = now
         """When a lane that has not failed may try."""
-        self.spells = [(now, now + self._cooldown)]
+        self._cool_at = now + self._cooldown
+        self.spells = [(now, self._cool_at)]
         """From when to when the others are told at once."""
 
     def probe(self, now: float) -> None:
@@ -37,13 +38,14 @@ class Outage:
 
     def go_on(self, now: float) -> None:
         """Note that it fared no better."""
-        if self._probed_at < self.spells[-1][1]:
+        if self._probed_at < self._cool_at:
             self.early_at = now + self._pause
             self._pause *= 2
             self.hold(now)  # the cooldown may have ended meanwhile
         else:
             self._cooldown = min(2 * self._cooldown, self._breaker.cooldown_cap)
-            self.spells.append((now, now + self._cooldown))
+            self._cool_at = now + self._cooldown
+            self.spells.append((now, self._cool_at))
 
     def hold(self, now: float) -> None:
         """Note that a call has ended: if it was out when the breaker opened, others could not go before."""
