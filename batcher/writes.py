@@ -51,25 +51,35 @@ def _to_type(value: WriteType | str) -> WriteType:
         raise ValueError(f"type must be one of {allowed}, not {value!r}") from None
 
 
-def _no_object(value: object) -> Exception:
+def _to_associations(value: Iterable[Association]) -> tuple[Association, ...]:
+    return tuple(value)
+
+
+def _check_object(_: object, __: attrs.Attribute[str], value: object) -> None:
+    _check_name(value)
+
+
+def _check_name(value: object) -> None:
     if not isinstance(value, str):
-        return TypeError(f"object must be the name of an object, not {type(value).__name__}")
-    return ValueError("object must be the name of an object, not an empty string")
+        raise TypeError(f"object must be the name of an object, not {type(value).__name__}")
+    if not value:
+        raise ValueError("object must be the name of an object, not an empty string")
 
 
 @attrs.frozen(init=False)
 class Write:
     """One single-record request. Validated and encoded when it is submitted, not when it is made."""
 
-    object: str
+    # Classes that attrs makes of this one have an __init__ by attrs: for them the converters and the validator.
+    object: str = attrs.field(validator=_check_object)
     """The provider's name of the kind of record, for example ``"contacts"``."""
-    type: WriteType
+    type: WriteType = attrs.field(converter=_to_type)
     """What to do; a string such as ``"create"`` is converted."""
     record: Mapping[str, Any] = attrs.field(repr=False)
     """Field to value. An update holds ``id``; a delete holds nothing else."""
     by: str | None = attrs.field(default=None, kw_only=True)
     """The field that an upsert matches on."""
-    associations: tuple[Association, ...] = attrs.field(default=(), kw_only=True)
+    associations: tuple[Association, ...] = attrs.field(default=(), converter=_to_associations, kw_only=True)
     """Links to make together with the write; HubSpot only."""
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, repr=False)
     """Headers of the call that carries the write; Salesforce only."""
@@ -86,7 +96,7 @@ class Write:
     ) -> None:
         # By hand, because one is made for every record, and what attrs would write for it takes half as long again.
         if not isinstance(object, str) or not object:
-            raise _no_object(object)
+            _check_name(object)
         _set_object(self, object)
         _set_type(self, _to_type(type))
         _set_record(self, record)

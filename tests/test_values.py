@@ -318,3 +318,27 @@ def test_a_write_knows_its_type_and_object():
         Write("", "create", {})
     with pytest.raises(TypeError, match="object must be the name of an object, not int"):
         Write(3, "create", {})  # type: ignore[arg-type]
+
+
+@attrs.frozen
+class Numbered(Write):
+    """As an application may make of it."""
+
+    number: int = attrs.field(default=0, kw_only=True)
+
+
+def test_a_class_made_of_write_converts_and_checks_as_it_does():
+    """Also where attrs writes the __init__, and not we."""
+    write = Numbered("contact", "create", {"n": 1}, associations=[Association("1", 2)], number=7)
+    assert (write.type, write.associations, write.headers, write.number) == (
+        WriteType.CREATE,
+        (Association("1", 2),),
+        {},
+        7,
+    )
+    with pytest.raises(ValueError, match="type must be one of create, update, upsert, delete, not 'nothing'"):
+        Numbered("contact", "nothing", {"n": 1})
+    with pytest.raises(ValueError, match="object must be the name of an object, not an empty string"):
+        Numbered("", WriteType.CREATE, {"n": 1})
+    with pytest.raises(TypeError, match="object must be the name of an object, not int"):
+        Numbered(3, WriteType.CREATE, {"n": 1})  # type: ignore[arg-type]

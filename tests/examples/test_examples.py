@@ -197,10 +197,10 @@ async def test_airtable_creates_and_updates_in_order() -> None:
         [{"id": f"rec{n}", "fields": {"n": n}} for n in range(start, stop)] for start, stop in ((0, 10), (10, 11))
     ]
     api = Api(*((200, {"records": records}) for records in answers), (200, {"records": [{"id": "rec7", "fields": {}}]}))
-    writes = [*(create(n=n) for n in range(11)), Write("things", "update", {"id": "rec7", "n": 1})]
-    outcomes = await api.outcomes(base, *writes)
+    created = await api.outcomes(base, *(create(n=n) for n in range(11)))
+    updated = await api.outcomes(base, Write("things", "update", {"id": "rec7", "n": 1}))
 
-    assert codes(outcomes) == [f"written rec{n}" for n in range(11)] + ["written rec7"]
+    assert codes([*created, *updated]) == [f"written rec{n}" for n in range(11)] + ["written rec7"]
     assert [request.method for request in api.requests] == ["POST", "POST", "PATCH"]
     assert str(api.requests[0].url) == "https://api.airtable.com/v0/app1/things"
     assert api.bodies[1:] == [
