@@ -183,8 +183,6 @@ class Batcher(Shell, Generic[R, T]):
     ) -> list[Outcome]:
         """Submit many records and wait for the fate of each. The last one in makes their batch due.
 
-        Where there is no place for all, one of them waits for the others; those with an identity each wait themselves.
-
         :param identities: one per record, None where unknown
         :param all_or_none: they are a group: a call of their own, written together or not at all. That is for *write*
             to keep: it applies all of the call or nothing, and raises :class:`Refused` then, or anything with *atomic*.

@@ -114,7 +114,7 @@ class Crew:
 
         :raises BatcherClosed: always, then
         """
-        if not self.takes_records:
+        if self.open_in is _NOWHERE:
             raise BatcherClosed("the batcher is closing or closed and takes no more records")
 
     # Doing what the engine says
@@ -362,11 +362,6 @@ class Crew:
         """Tell the hook of the batches whose end nobody will see, because the tasks have ended."""
         if self._reporter is not None:
             self._reporter.cut_off(self.now())
-
-    @property
-    def takes_records(self) -> bool:
-        """Whether it is open, and not closing."""
-        return self.open_in is not _NOWHERE
 
     async def place_for(self, unit: Unit) -> None:
         """Wait until *unit* has its place, or is settled without one. If cancelled, :meth:`abandon` it."""

@@ -19,7 +19,7 @@ def retry_after(text: str, now: float) -> float | None:
 
     try:
         return seconds_until(parsedate_to_datetime(text.strip()), now)
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or none that a calendar holds
         return None
 
 

@@ -17,11 +17,10 @@ from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
 from batcher._crew import Crew, Sender
 from batcher._hooks import as_hook, capture_of
-from batcher._intake import NO_PLACE, Intake
 from batcher._receipts import AllSettled, Receipt, result_of
-from batcher.errors import BatcherError, BatcherNotOpen, Overloaded
+from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
 from batcher.events import Hook
-from batcher.outcomes import Outcome, Written
+from batcher.outcomes import NotWritten, Outcome, Rejected, Written
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy, Seconds, to_seconds
 
 if TYPE_CHECKING:
@@ -256,7 +255,15 @@ class Shell:
         """
         left = list(entries)
         del entries
-        refused = await self._take_in(crew, left, runs)
+        refused: dict[Entry, Outcome] = {}
+        accepted: list[Entry] = []
+        try:
+            self._accept_runs(crew, left, runs, accepted, refused)
+            await crew.wait_for(AllSettled(accepted))
+        except BaseException:
+            crew.abandon(accepted)
+            raise
+        del accepted
         outcomes: list[Outcome] = []
         left.reverse()
         while left:
@@ -264,23 +271,33 @@ class Shell:
             outcomes.append(refused[entry] if entry in refused else _fate(entry))
         return outcomes
 
-    async def _take_in(
-        self, crew: Crew, entries: Sequence[Entry], runs: Iterable[tuple[Hashable, int]]
-    ) -> dict[Entry, Outcome]:
-        """See *entries* to their outcomes; return those that were never taken, with what to say of them."""
-        intake = Intake(crew, self._engine)
-        try:
-            end = 0
-            for key, length in runs:
-                start, end = end, end + length
-                intake.offer(key, entries[start:end])
-            intake.complete()
-            await intake.wait()
-            await crew.wait_for(AllSettled(intake.taken))
-        except BaseException:
-            crew.abandon(intake.taken)
-            raise
-        return intake.refused
+    def _accept_runs(
+        self,
+        crew: Crew,
+        entries: Sequence[Entry],
+        runs: Iterable[tuple[Hashable, int]],
+        accepted: list[Entry],
+        refused: dict[Entry, Outcome],
+    ) -> None:
+        """Give records to the engine, and make due what they open. What becomes of each stands in one of the two."""
+        engine, now = self._engine, crew.now
+        last: dict[Hashable, Entry] = {}
+        end = 0
+        for key, length in runs:
+            start, end, before = end, end + length, len(accepted)
+            taken = engine.submit_many(entries[start:end], key, now())
+            accepted += entries[start : start + taken]
+            for entry in entries[start + taken : end]:
+                try:
+                    engine.submit(entry, key, now())  # what it makes necessary is done below, once for all
+                    accepted.append(entry)
+                except InvalidRecord as error:
+                    refused[entry] = Rejected((error.detail,))
+            if len(accepted) > before:
+                last[key] = accepted[-1]
+        for entry in last.values():
+            engine.complete(entry, now())
+        crew.turn()
 
     async def _accept_group(self, crew: Crew, entries: Sequence[Entry], key: Hashable) -> list[Outcome]:
         """Accept an all-or-none group, and wait for it."""
@@ -338,5 +355,5 @@ def _fate(entry: Entry) -> Outcome:
     if not isinstance(verdict, Outcome):
         return Written(data=verdict)
     if verdict is NOT_ACCEPTED:  # because the batcher closed; among many that is an outcome like any other
-        return NO_PLACE
+        return NotWritten("the batcher closed while the record waited for a place")
     return verdict

@@ -190,8 +190,8 @@ class Retry(Exception):
 
     :param cause: why: an exception, or a few words without payload
     :param after: the provider's ``Retry-After``: seconds, a timedelta, or the text of that header field, which has
-        seconds or a date. It is a minimum, never shortened by the backoff. A time in the past counts as 0, and a text
-        that is neither as None: a header that nobody can read is no reason to lose a batch.
+        whole seconds or a date. It is a minimum, never shortened by the backoff. A time in the past counts as 0, and a
+        text that is neither as None: a header that nobody can read is no reason to lose a batch.
     :param pause_lane: hold the whole lane until then, because the lane is throttled and not this record
     :param applied: ``"maybe"`` if the attempt may have been applied all the same. Such a record is
         sent again only under ``RetryPolicy(on_unknown="retry")``

@@ -184,9 +184,6 @@ class Writer(Shell):
     ) -> list[Outcome]:
         """Submit many writes and wait for the fate of each. The last ones in make their batches due.
 
-        Where there is no place for all, one of each lane waits for the others; those of known records (updates, upserts
-        and deletes) each wait themselves.
-
         :param all_or_none: they are a group: one call, written together or not at all
         :returns: the outcomes in the order of *writes*, failures too: nothing is raised for them. A write
             that can never be made is :class:`Rejected`.

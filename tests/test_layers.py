@@ -35,7 +35,6 @@ LAYERS = {
     "_receipts": 3,
     "_reporting": 3,
     "_crew": 3,
-    "_intake": 3,
     "_shell": 3,
     "_batcher": 3,
     "writer": 4,

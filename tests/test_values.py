@@ -99,6 +99,21 @@ def test_a_retry_after_is_taken_as_the_header_has_it(text, seconds):
     assert Retry("429", after=text).after == seconds
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 2026 99999999999999999999:00:00 GMT",
+        "1.5",
+        "-3",
+    ],
+)
+def test_a_retry_after_that_nobody_can_read_is_none(text):
+    """It is no reason to lose a batch of which nothing was applied."""
+    assert Retry("429", after=text).after is None
+
+
 def test_a_date_in_a_retry_after_is_seconds_from_now():
     """Counted when the verdict is made, and the same wait when it is unpickled later."""
     retry = Retry("429", after=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True))

@@ -122,6 +122,12 @@ class Arriving:
             raise InvalidRecord(
                 f"the record is too large: {entry.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
             )
+        admission = self._admission
+        if lane in admission.queues and entry.extras is NO_EXTRAS and admission.impossible(1, entry.size) is None:
+            # Behind others of its lane, for whom everything has been made due already: a long list is full of such.
+            entry.state = State.WAITING
+            admission.enqueue(entry)
+            return Verb.WAIT
         return self._admit(entry, now)
 
     def submit_group(self, members: Sequence[Entry], key: Hashable, now: float) -> tuple[Group, Verb]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import perf_counter
 from typing import Any
 
-from batcher import Batcher, Written
+from batcher import Batcher, Limits, Written
 from benchmarks.contestants import FLOOR, OURS, ROOMY
 from benchmarks.findings import Check, Findings, Row
 from benchmarks.floors import Floor
@@ -16,21 +15,17 @@ from benchmarks.scenarios._scenario import Scenario, on_asyncio
 
 _RECORDS = 1_000_000
 _MILLION = 1_000_000.0
-_CROWDED = f"{OURS}: submit_all(), default ceilings"
 
 
 async def _part(scale: Scale) -> Findings:
     records = scale.count(_RECORDS)
     runs: dict[str, Run] = {
-        f"{OURS}: submit_all()": partial(_ours, records),
-        _CROWDED: partial(_crowded, records),
+        f"{OURS}: submit_all()": partial(_ours, records, ROOMY),
+        f"{OURS}: submit_all(), default ceilings": partial(_ours, records, None),
         f"{FLOOR}: gather() of submits": partial(_floor, records),
     }
     samples, notes = await interleaved(runs, scale.rounds)
     rows = [Row(name, "records/s", series(each, "rate")) for name, each in samples.items()]
-    rows.append(
-        Row(f"{_CROWDED}: wait of a single submit() right behind it", "ms", series(samples[_CROWDED], "behind"))
-    )
     rates = [records / cpu for cpu in series(samples[f"{OURS}: submit_all()"], "cpu")]
     check = Check(
         name=f"{OURS}: submit_all()", values=rates, target=_MILLION, stretch=2 * _MILLION, unit="records/s of CPU"
@@ -38,28 +33,12 @@ async def _part(scale: Scale) -> Findings:
     return Findings(rows, [check], (), notes)
 
 
-async def _ours(records: int) -> Sample:
+async def _ours(records: int, limits: Limits | None) -> Sample:
     items = list(range(records))
-    async with Batcher[Any, Any](instant, limits=ROOMY) as batcher:
+    async with Batcher[Any, Any](instant, limits=limits) as batcher:
         watch = Stopwatch()
         outcomes = await batcher.submit_all(items)
         sample = watch.sample(records)
-    if len(outcomes) != records or not all(isinstance(outcome, Written) for outcome in outcomes):
-        raise AssertionError("a record has no outcome, or another one than written")
-    return sample
-
-
-async def _crowded(records: int) -> Sample:
-    items = list(range(records))
-    async with Batcher[Any, Any](instant) as batcher:
-        watch = Stopwatch()
-        all_of_them = asyncio.create_task(batcher.submit_all(items))
-        await asyncio.sleep(0)
-        began = perf_counter()
-        await batcher.submit(-1)
-        waited = perf_counter() - began
-        outcomes = await all_of_them
-        sample = watch.sample(records, behind=waited * 1000)
     if len(outcomes) != records or not all(isinstance(outcome, Written) for outcome in outcomes):
         raise AssertionError("a record has no outcome, or another one than written")
     return sample
@@ -80,8 +59,7 @@ SCENARIO = Scenario(
     title="A million records in one call",
     text="`submit_all()` of 1,000,000 records, a write that answers at once, 100 records per batch, ceilings "
     "of pending records raised; each record gets an outcome. Next to it `asyncio.gather()` over the floor, and the "
-    "same call under the default ceilings, where most have no place at first: one of them waits for all, so that "
-    "a single `submit()` right behind them is not long in coming. The target is a rate of CPU time and not a ratio: it "
-    "depends on the machine, and on who else uses it.",
+    "same call under the default ceilings, where most records have to wait for a place. The target is a rate of CPU "
+    "time and not a ratio: it depends on the machine, and on who else uses it.",
     parts={"asyncio": on_asyncio(_part)},
 )
