@@ -72,10 +72,10 @@ def test_the_worker_drains_when_it_is_told_to_end(number, tmp_path):
     command = [sys.executable, "-u", "-W", "error", "-c", code]
     with (tmp_path / "errors").open("w") as errors:
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert worker.stdout is not None
     bound = threading.Timer(60, worker.kill)
     bound.start()
     try:
-        assert worker.stdout is not None
         lines = [worker.stdout.readline()]
         worker.send_signal(number)
         lines += worker.stdout  # not communicate(), which does not know what readline() has read ahead
