@@ -176,11 +176,10 @@ class Tenants:
 
     def leave(self, lane: Lane) -> None:
         """Forget a lane, and with its last lane the tenant."""
-        tenant, lane.tenant = lane.tenant, None
-        if tenant is not None:
-            tenant.lanes -= 1
-            if not tenant.lanes:
-                del self._tenants[tenant.name]
+        tenant, lane.tenant = _of(lane), None
+        tenant.lanes -= 1
+        if not tenant.lanes:
+            del self._tenants[tenant.name]
 
 
 def _of(lane: Lane) -> Tenant:

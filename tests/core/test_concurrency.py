@@ -120,3 +120,16 @@ def test_the_destination_may_set_a_lower_ceiling():
     engine, batches = busy(rules_of=lambda key: LaneRules(max_in_flight=2))
     assert len(batches) == 2
     assert engine.house.lanes["contacts"].allowance.ceiling == 2
+
+
+def test_a_lane_that_may_have_fewer_calls_out_gives_up_its_turn() -> None:
+    """
+    It had its turn because all calls together were too many, and is cut meanwhile: the end of its call brings it back.
+    """
+    engine = make_engine(max_in_flight=2, max_lane_in_flight=3)
+    submit(engine, *numbered(9))
+    first, second = dispatched(engine)
+    answer(engine, first, [Retry("busy", after=60), 1, 2])
+    assert dispatched(engine) == []
+    answer(engine, second, [3, 4, 5])
+    assert [batch.records for batch in dispatched(engine)] == [[6, 7, 8]]

@@ -299,3 +299,19 @@ def test_abort_after_giving_up_on_a_call() -> None:
     assert_empty(engine)
     answer(engine, batch, [1, 2, 3], now=62.0)
     assert engine.house.lanes == {}
+
+
+def test_a_pause_that_lasts_beyond_the_end() -> None:
+    """
+    What waits in a paused lane is told at once that there is no time for it.
+    """
+    engine = make_engine(retry=RetryPolicy(deadline=200))
+    submit(engine, *numbered(3))
+    (batch,) = dispatched(engine)
+    buffered = submit(engine, record("ada"), record("bob"))
+    engine.poll(0.0)
+    answer(engine, batch, [Retry("429", after=100, pause_lane=True), 1, 2])
+    engine.poll(0.0)
+    engine.close(1.0, 31.0)
+    engine.poll(1.0)
+    assert [entry.fate() for entry in buffered] == [NotWritten("its lane is paused beyond the shutdown timeout")] * 2

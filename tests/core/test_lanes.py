@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from batcher._core.entries import Group
 from batcher._core.lanes import fits
 from batcher._core.states import State
@@ -346,3 +348,16 @@ def test_the_size_of_a_group() -> None:
     assert fits(lane, Group([record(size=5), record(size=5), record()])) is None
     assert fits(lane, Group(numbered(4))) == "4 records exceed the 3 that one call may carry"
     assert fits(lane, Group([record(size=11)])) == "11 bytes exceed the 10 that one call may carry"
+
+
+def test_what_is_not_buffered_does_not_leave() -> None:
+    """
+    A record in another state is a bug, and is found before anything is sent.
+    """
+    lane = make_lane()
+    stray = record("stray")
+    stray.state, stray.lane, stray.accepted_at = State.WAITING, lane, 0.0
+    lane.append(stray)
+    stray.state = State.BACKING_OFF
+    with pytest.raises(AssertionError, match="a record cannot move from BACKING_OFF to IN_FLIGHT"):
+        lane.cut(0.0, closing=False)
