@@ -104,25 +104,20 @@ class Batcher(Shell, Generic[R, T]):
         :raises NestedSubmit: called inside *write* of the same batcher
         """
         crew = self._crew
-        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record. What is kept on an
-        # object and is no method of its class is read first and called then, which CPython 3.11 does faster.
-        if crew is None:
+        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
+        if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
             crew = self._opened("submit()")
-        running, new_waiter, now = crew.running, crew.new_waiter, crew.now
-        if running() is not crew.open_in or ((working := working_for()) and crew in working):
-            self._opened("submit()")
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None:
             extras = self._extras(crew, identity, max_delay, deadline)
         size = 0 if self._size_of is None else self._measure(record)
-        waiter = new_waiter()
-        new_entry, accept = self._new_entry, self._engine.submit
-        entry = new_entry()
+        waiter = crew.new_waiter()
+        entry = self._new_entry()
         entry.record = record
         entry.size = size
         entry.waiter = waiter
         entry.extras = extras
-        verb = accept(entry, key, now())
+        verb = self._engine.submit(entry, key, crew.now())
         if verb is not NOTHING:
             crew.obey(verb)
         try:
