@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from batcher.destinations._http import Answer
-from batcher.destinations._hubspot_links import LinkCall, failures_of, link_calls, unlinked, warned, wishes_of
-from batcher.destinations._hubspot_requests import Paths
+from batcher.destinations.hubspot.links import LinkCall, failures_of, link_calls, unlinked, warned, wishes_of
+from batcher.destinations.hubspot.requests import Paths
 from batcher.outcomes import Rejected, Unknown, Written
 from batcher.writes import Association, Write
-from tests.destinations.hubspot_helpers import FAR, answer, bad, done, items_of, update, upsert
+from tests.destinations.hubspot.helpers import FAR, answer, bad, done, items_of, update, upsert
 
 DEAL = Association("7", 4, object="deals")
 LABEL = Association("101", 36, "USER_DEFINED", object="companies")

@@ -28,7 +28,7 @@ from batcher.destinations import HubSpot
 from batcher.errors import BatcherNotOpen
 from tests.api import gather
 from tests.destinations import loopback
-from tests.destinations.hubspot_helpers import FAR, TOKEN, bad, create, delete, done, good, hubspot, update, upsert
+from tests.destinations.hubspot.helpers import FAR, TOKEN, bad, create, delete, done, good, hubspot, update, upsert
 from tests.destinations.loopback import answers, response, served
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from batcher import Retry, Write, Written
 from batcher.destinations._http import Answer
-from batcher.destinations._hubspot_verifying import Question, outcomes, question_of
-from tests.destinations.hubspot_helpers import (
+from batcher.destinations.hubspot.verifying import Question, outcomes, question_of
+from tests.destinations.hubspot.helpers import (
     LINK,
     NOW,
     answer,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from batcher.destinations import HubSpot
-from batcher.destinations._hubspot_requests import CALL_BYTES, body_of
+from batcher.destinations.hubspot.requests import CALL_BYTES, body_of
 from batcher.errors import InvalidRecord
 from batcher.writes import Association, Write
-from tests.destinations.hubspot_helpers import FAR, GRANT, LINK, TOKEN, create, delete, hubspot, update, upsert
+from tests.destinations.hubspot.helpers import FAR, GRANT, LINK, TOKEN, create, delete, hubspot, update, upsert
 
 TYPES = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 279}]
 

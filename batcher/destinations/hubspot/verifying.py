@@ -15,12 +15,12 @@ import attrs
 
 from batcher.destinations._echoes import is_echo
 from batcher.destinations._http import Answer
-from batcher.destinations._hubspot_answers import check_passing
-from batcher.destinations._hubspot_batches import details_of, listed, result_of, texts
-from batcher.destinations._hubspot_requests import Item, Verb, folded
 from batcher.destinations._json import encode
 from batcher.destinations._verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
 from batcher.destinations._wire import json_of
+from batcher.destinations.hubspot.answers import check_passing
+from batcher.destinations.hubspot.batches import details_of, listed, result_of, texts
+from batcher.destinations.hubspot.requests import Item, Verb, folded
 from batcher.outcomes import Outcome, Retry
 
 READ = Verb("read")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from batcher.outcomes import Refused, Rejected, Unknown, Written
 from batcher.writes import Write
-from tests.destinations.hubspot_helpers import answer, bad, create, done, good, meant
+from tests.destinations.hubspot.helpers import answer, bad, create, done, good, meant
 
 # Few values and few fields, so that records are often alike, or contain each other, or become alike in HubSpot.
 VALUES = st.sampled_from(["a@x", "A@X ", "", None, True, 1, "1.0", "+1 5", "15"])

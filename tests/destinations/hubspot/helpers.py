@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from batcher.destinations._http import Answer
-from batcher.destinations._hubspot_answers import verdicts_of
-from batcher.destinations._hubspot_requests import VERBS, Item, Lane, Paths, item_of
 from batcher.destinations.hubspot import HubSpot
+from batcher.destinations.hubspot.answers import verdicts_of
+from batcher.destinations.hubspot.requests import VERBS, Item, Lane, Paths, item_of
 from batcher.outcomes import ErrorDetail, Refused, Rejected
 from batcher.writes import Association, Write
 

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from batcher.destinations._http import Answer, Secret
-from batcher.destinations._hubspot_tokens import Grant, token_of
 from batcher.destinations.hubspot import HubSpot
+from batcher.destinations.hubspot.tokens import Grant, token_of
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry, Written
 from batcher.testing import virtual_time
 from tests.api import gather
-from tests.destinations.hubspot_helpers import FAR, GRANT, NOW, answer, create, done, good, hubspot, update
+from tests.destinations.hubspot.helpers import FAR, GRANT, NOW, answer, create, done, good, hubspot, update
 
 pytestmark = pytest.mark.anyio
 

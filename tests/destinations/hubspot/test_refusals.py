@@ -7,7 +7,7 @@ import pytest
 
 from batcher.destinations._http import Answer
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown
-from tests.destinations.hubspot_helpers import NOW, TOKEN, answer, bad, create, delete, meant, read, update, upsert
+from tests.destinations.hubspot.helpers import NOW, TOKEN, answer, bad, create, delete, meant, read, update, upsert
 
 A, B, C = create({"email": "a@x"}), create({"email": "b@x"}), create({"email": "c@x"})
 U1, U2, U3 = update("1"), update("2"), update("3")

@@ -11,11 +11,11 @@ from typing import Any
 import attrs
 
 from batcher.destinations._http import Answer
-from batcher.destinations._hubspot_answers import CARRIED_OUT
-from batcher.destinations._hubspot_batches import details_of, listed
-from batcher.destinations._hubspot_requests import CALL_BYTES, INPUTS, Item, Link, Paths
 from batcher.destinations._json import encode
 from batcher.destinations._wire import json_of
+from batcher.destinations.hubspot.answers import CARRIED_OUT
+from batcher.destinations.hubspot.batches import details_of, listed
+from batcher.destinations.hubspot.requests import CALL_BYTES, INPUTS, Item, Link, Paths
 from batcher.outcomes import Verdict, Written
 
 # HubSpot, "Limits" of the batch endpoints of associations.

@@ -6,7 +6,7 @@ import pytest
 
 from batcher.destinations._http import Answer
 from batcher.outcomes import ErrorDetail, Rejected, Retry, Unknown, Written
-from tests.destinations.hubspot_helpers import (
+from tests.destinations.hubspot.helpers import (
     TOKEN,
     answer,
     bad,

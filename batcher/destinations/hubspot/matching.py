@@ -25,7 +25,7 @@ from typing import Any
 import attrs
 
 from batcher.destinations._echoes import Echoes
-from batcher.destinations._hubspot_requests import Item, Lane, folded
+from batcher.destinations.hubspot.requests import Item, Lane, folded
 from batcher.writes import WriteType
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._hubspot_matching import Result, claims_of, key_in, keys_of, left_over
-from batcher.destinations._hubspot_requests import Item, Lane
+from batcher.destinations.hubspot.matching import Result, claims_of, key_in, keys_of, left_over
+from batcher.destinations.hubspot.requests import Item, Lane
 from batcher.outcomes import ErrorDetail, Rejected, Unknown, Verdict, Written
 from batcher.writes import WriteType
 

@@ -27,9 +27,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from batcher.destinations._http import Answer
-from batcher.destinations._hubspot_batches import batch_verdicts, blame_of, details_of, listed
-from batcher.destinations._hubspot_requests import Item, Lane
 from batcher.destinations._wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
+from batcher.destinations.hubspot.batches import batch_verdicts, blame_of, details_of, listed
+from batcher.destinations.hubspot.requests import Item, Lane
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
