@@ -22,7 +22,7 @@ from batcher._core.states import State
 from batcher._core.verbs import Verb
 from batcher._receipts import AllSettled, Detached, attach, run_callback
 from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
-from batcher.destinations._protocol import Verifier
+from batcher.destinations.protocol import Verifier
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
 from batcher.outcomes import Refused, Retry

@@ -20,8 +20,8 @@ import attrs
 
 from batcher._shell import Statistics
 from batcher.destinations import Prepared
-from batcher.destinations._json import check_json, encode
-from batcher.destinations._verifying import Found, Sent, outcomes_of
+from batcher.destinations._http.encoding import check_json, encode
+from batcher.destinations._http.verifying import Found, Sent, outcomes_of
 from batcher.outcomes import Outcome, Refused, Retry, Verdict, Written
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType

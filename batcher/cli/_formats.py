@@ -10,7 +10,7 @@ import attrs
 
 from batcher.cli._errors import CommandError
 from batcher.cli._lines import MAX_RECORD_BYTES, Lines, RecordTooLong
-from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._http.decoding import NotJSON, decode
 from batcher.outcomes import ErrorDetail
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from batcher.destinations._protocol import Destination, Prepared
+from batcher.destinations.protocol import Destination, Prepared
 
 if TYPE_CHECKING:
     from batcher.destinations.ampersand import Ampersand

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._http.decoding import NotJSON, decode
 from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._store import Row, Store
 from batcher.server._guards import Reader

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 from starlette.responses import JSONResponse, Response
 
-from batcher.destinations._json_reading import NotJSON
+from batcher.destinations._http.decoding import NotJSON
 from batcher.sandbox._app import Call
 from batcher.sandbox._faults import FaultKind, Faults
 from batcher.sandbox._hubspot_answers import Problem, bad_json, batch, not_found, to_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from batcher.destinations._json_reading import NotJSON, decode
+from batcher.destinations._http.decoding import NotJSON, decode
 
 
 def object_in(body: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.destinations.sqlite_helpers import Faulty
+from tests.destinations.sqlite.helpers import Faulty
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -35,5 +35,5 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[Faulty]:
         return opened[-1]
 
     real = sqlite3.connect
-    monkeypatch.setattr("batcher.destinations._sqlite_calls.sqlite3.connect", connect)
+    monkeypatch.setattr("batcher.destinations.sqlite.calls.sqlite3.connect", connect)
     return opened

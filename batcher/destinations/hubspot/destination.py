@@ -11,11 +11,10 @@ from typing import Any, Self, cast
 
 import anyio
 
-from batcher.destinations._http import Answer, Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._protocol import Prepared
-from batcher.destinations._tokens import Token, TokenSource, without_token
-from batcher.destinations._verifying import unknown
-from batcher.destinations._wire import json_of, quoted
+from batcher.destinations._http.sender import Answer, Client, Secret, Sender, at_least_one, checked_base_url
+from batcher.destinations._http.tokens import Token, TokenSource, without_token
+from batcher.destinations._http.verifying import unknown
+from batcher.destinations._http.wire import json_of, quoted
 from batcher.destinations.hubspot.answers import may_have_culprits, verdicts_of
 from batcher.destinations.hubspot.links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations.hubspot.requests import (
@@ -31,6 +30,7 @@ from batcher.destinations.hubspot.requests import (
 )
 from batcher.destinations.hubspot.tokens import FORM, Grant, token_of
 from batcher.destinations.hubspot.verifying import READ, checked_unique, outcomes, question_of
+from batcher.destinations.protocol import Prepared
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Outcome, Refused, Retry, Verdict
 from batcher.policies import LaneRules, to_seconds

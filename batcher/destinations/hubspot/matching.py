@@ -24,7 +24,7 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._echoes import Echoes
+from batcher.destinations._http.echoes import Echoes
 from batcher.destinations.hubspot.requests import Item, Lane, folded
 from batcher.writes import WriteType
 

@@ -1,0 +1,1 @@
+"""What the destinations that speak HTTP share."""

@@ -1,0 +1,131 @@
+"""Access tokens that expire: fetched on first use, refreshed ahead of their expiry, one refresh at a time.
+
+A token is fetched before a write is sent, so whatever goes wrong meanwhile has applied nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
+from typing import Any
+
+import anyio
+import attrs
+
+from batcher.destinations._http.sender import Secret
+from batcher.errors import BatcherError
+from batcher.outcomes import NotWritten, Refused, Retry
+
+# The code of an answer that gives no token which can be used; its message is the library's own.
+NO_ACCESS_TOKEN = "NO_ACCESS_TOKEN"  # noqa: S105
+
+
+@attrs.frozen(eq=False)
+class Token:
+    """What an issuer of access tokens gave. Two of them are never equal, only the same."""
+
+    secret: Secret
+    """The access token."""
+    expires_at: float = inf
+    """When it ends, in seconds on the clock of its :class:`TokenSource`."""
+    details: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """What else the issuer said."""
+
+
+def without_token(refused: Refused, way_out: str) -> NotWritten:
+    """Return the verdict of each record for which the issuer will give no token: it is not their fault.
+
+    The issuer's codes are told; its messages may quote what was sent, and are not.
+
+    :param way_out: what to do about it
+    """
+    said = dict.fromkeys(
+        error.message if error.code == NO_ACCESS_TOKEN else f"the issuer refused ({error.code or 'no code given'})"
+        for error in refused.errors
+    )
+    return NotWritten(f"no access token: {', '.join(said)}: {way_out}", attempts=1)
+
+
+class TokenSource:
+    """One access token for all calls of a destination.
+
+    If the task that fetches is cancelled, one of those that wait for it fetches in its place.
+
+    :param fetch: asks the issuer. To be raised: ``Retry`` if asking again may help, ``Refused`` if the issuer will not
+        give a token. Whether the request for the token was carried out does not matter: no write was sent
+    :param clock: returns seconds; :attr:`Token.expires_at` is on the same clock
+    :param margin: seconds before its expiry at which a token is replaced; of a token that lives less than twice as
+        long, half its life. 60 covers the way of a call to the service and a clock that is a little off
+    """
+
+    def __init__(
+        self, fetch: Callable[[], Awaitable[Token]], *, clock: Callable[[], float] = time.time, margin: float = 60.0
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._margin = margin
+        self._token: Token | None = None
+        self._stale_at = -inf
+        self._refresh: _Refresh | None = None
+
+    async def token(self) -> Token:
+        """Return a token that is not about to expire; wait for the one refresh under way, or make it.
+
+        A refresh that fails fails those who waited for it; the next caller tries again.
+
+        :raises Retry: with ``applied="no"``: there is no token now, perhaps later
+        :raises Refused: the issuer will not give one
+        """
+        while True:
+            if self._token is not None and self._clock() < self._stale_at:
+                return self._token
+            refresh = self._refresh
+            if refresh is None:
+                refresh = self._refresh = _Refresh()
+                await self._run(refresh)
+            else:
+                await refresh.ended.wait()
+            if refresh.error is not None:
+                raise _verdict(refresh.error)
+            if refresh.token is not None:
+                return refresh.token
+            # Whoever fetched was cancelled.
+
+    def invalidate(self, token: Token) -> None:
+        """Forget *token*, which the service refused; nothing happens if it has been replaced already."""
+        if token is self._token:
+            self._token = None
+
+    async def _run(self, refresh: _Refresh) -> None:
+        try:
+            refresh.token = token = await self._fetch()
+            now = self._clock()
+            self._token, self._stale_at = token, token.expires_at - min(self._margin, (token.expires_at - now) / 2)
+        except Exception as error:
+            refresh.error = error
+        finally:
+            self._refresh = None
+            refresh.ended.set()
+
+
+@attrs.define(eq=False)
+class _Refresh:
+    """A question to the issuer; it ends with a token, an error, or, cancelled, with neither."""
+
+    ended: anyio.Event = attrs.field(factory=anyio.Event)
+    token: Token | None = None
+    error: Exception | None = None
+
+
+def _verdict(error: Exception) -> Exception:
+    """Return what is to be raised, fresh for each who waited."""
+    match error:
+        case Retry():
+            # The request for the token may have been carried out; the write was not even sent.
+            return Retry(error.cause, error.after, error.pause_lane, applied="no")
+        case Refused():
+            return Refused(error.errors)
+        case BatcherError():
+            return error
+    return Retry(error, applied="no")

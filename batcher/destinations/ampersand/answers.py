@@ -1,0 +1,168 @@
+"""Ampersand's Write API: what an answer means. Pure.
+
+==============================  =======================================================================
+answer                          verdicts
+==============================  =======================================================================
+2xx, 422                        what the body says, whatever the status: see the functions below
+400, 413, 409 and other 4xx     refused as a whole: the batcher looks for the culprit
+401, 407                        not written: the credentials are refused, and no record is at fault
+402, 403, 404, 405, 410         rejected: each record would be, also alone
+408, 425, 429                   nothing was applied, try again; after 429 the lane pauses
+503 with a time to come back    the same, and the lane pauses
+other 5xx, 503 without a time   may have been applied, try again; unknown if "retryable" is false
+redirects                       301, 307, 308 rejected (the address is wrong), others unknown
+anything else                   unknown
+==============================  =======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, seconds_until, unauthorized
+from batcher.destinations.ampersand.batches import (
+    Contradiction,
+    batch_verdicts,
+    check_outcomes,
+    details_of,
+    failed_as_a_whole,
+    result_of,
+    written,
+)
+from batcher.destinations.ampersand.requests import Item, Provider
+from batcher.outcomes import Accepted, ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
+from batcher.writes import WriteType
+
+_SAME_FOR_EACH = frozenset({402, 403, 404, 405, 410})
+_NOT_NOW = frozenset({408, 425, 429})
+_MOVED = frozenset({301, 307, 308})
+# What the service gives for an operation that it could not open.
+_NIL_OPERATION = "00000000-0000-0000-0000-000000000000"
+# A plain-text answer is one sentence; what is longer is a page of some proxy.
+_MAX_TEXT_CHARACTERS = 1000
+
+
+def verdicts_of(
+    answer: Answer,
+    items: Sequence[Item],
+    *,
+    type: WriteType,
+    provider: Provider,
+    now: float,
+    all_or_none: bool = False,
+    asynchronous: bool = False,
+) -> list[Verdict]:
+    """Return one verdict per item.
+
+    :param now: seconds since 1970, to which the times in an answer are compared
+    :raises Retry: the whole call is to be sent again later
+    :raises Refused: the call was refused as a whole and nothing was applied
+    """
+    count = len(items)
+    body = json_of(answer)
+    if answer.status != 422 and not 200 <= answer.status < 300:
+        return _by_status(answer, body, count, all_or_none, now)
+    if answer.flaw is not None:
+        raise Retry(f"HTTP {answer.status}: {answer.flaw}", applied="maybe")
+    if not isinstance(body, dict):
+        return [Unknown(f"HTTP {answer.status} without a JSON object")] * count
+    try:
+        if any(body.get(name) is not None for name in ("successCount", "failureCount", "results")):
+            return batch_verdicts(body, items, type, provider, all_or_none)
+        if body.get("result") is not None:
+            return _single(answer.status, body, items, provider, all_or_none)
+    except Contradiction as contradiction:
+        return [Unknown(f"HTTP {answer.status}: {contradiction}")] * count
+    if answer.status == 422:
+        return failed_as_a_whole(details_of(body.get("errors")), count, provider, all_or_none)
+    return [_bare(body, item, type, asynchronous) for item in items]
+
+
+def _single(
+    status: int, body: dict[str, Any], items: Sequence[Item], provider: Provider, all_or_none: bool
+) -> list[Verdict]:
+    result = result_of(body["result"])
+    errors = details_of(body.get("errors"))
+    if not result.success:
+        check_outcomes([result])
+        said = {error.message for error in result.errors}
+        reasons = result.errors + tuple(error for error in errors if error.message not in said)
+        return failed_as_a_whole(reasons, len(items), provider, all_or_none)
+    if status == 422:
+        raise Contradiction("the status says that it failed, the result that it succeeded")
+    if len(items) > 1:
+        raise Contradiction(f"one result for {len(items)} records")
+    remarks = errors + details_of(body.get("warnings"))
+    return [written(items[0], result, tuple(remark.message for remark in remarks))]
+
+
+def _bare(body: dict[str, Any], item: Item, type: WriteType, asynchronous: bool) -> Verdict:
+    """Return the verdict of a success with an operation id and nothing else."""
+    operation_id = body.get("operationId")
+    if details_of(body.get("errors")):
+        return Unknown("a success with errors and without a result")
+    if not isinstance(operation_id, str) or operation_id in ("", _NIL_OPERATION):
+        return Unknown("a success with neither a result nor an operation id")
+    if type is WriteType.DELETE:  # always synchronous: a success is the deletion
+        return Written(item.record_id)
+    if asynchronous:
+        return Accepted(operation_id)
+    return Unknown(f"the answer has no result; the operation is {operation_id}")
+
+
+def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: float) -> list[Verdict]:
+    status, problem = answer.status, body if isinstance(body, dict) else {}
+    words, after = f"HTTP {status}", wait_of(answer, problem, now)
+    if status in _NOT_NOW or (400 <= status < 500 and problem.get("retryable") is True):
+        raise Retry(words, after, pause_lane=status == 429)
+    if status == 503 and after is not None:
+        raise Retry(words, after, pause_lane=True)
+    if status >= 500 and problem.get("retryable") is not False:
+        # A bare 503 may be a proxy's word for a connection that broke after the request went through.
+        raise Retry(words, after, pause_lane=status == 503, applied="maybe")
+    if status in _MOVED:
+        return [Rejected(ErrorDetail("the API has moved: check base_url; redirects are not followed", words))] * count
+    if not 400 <= status < 500:
+        return [Unknown(words)] * count
+    if status in UNAUTHORIZED:
+        return [unauthorized(status, "API key", "give an api_key that is valid for the project")] * count
+    errors = reasons_of(answer, body)
+    if status in _SAME_FOR_EACH and not all_or_none:
+        return [Rejected(errors)] * count
+    raise Refused(errors, too_large=status == TOO_LARGE)
+
+
+def reasons_of(answer: Answer, body: Any) -> tuple[ErrorDetail, ...]:
+    """Return what an answer that is no success says: as plain text, or as the problem+json of RFC 9457."""
+    code = f"HTTP_{answer.status}"
+    if not isinstance(body, dict):
+        text = body if isinstance(body, str) else answer.body.decode(errors="replace").strip()
+        shown = "" if text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
+        return (ErrorDetail(shown or "the API gave no reason", code),)
+    causes = body.get("causes")
+    found = [body.get(name) for name in ("detail", "title", "message", "error")]
+    words = [each for each in found if isinstance(each, str) and each][:1]
+    words += [each for each in causes if isinstance(each, str)] if isinstance(causes, list) else []
+    named = details_of(body.get("errors"))
+    return (*(ErrorDetail(each, code) for each in words), *named) or (ErrorDetail("the API gave no reason", code),)
+
+
+def wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None:
+    """Return the seconds until the API wants to be asked again; None if it does not say.
+
+    The body has a time (RFC 3339), the headers seconds or a time (RFC 9110, section 10.2.3).
+    """
+    stated = problem.get("retryAfter")
+    if isinstance(stated, str):
+        try:
+            return seconds_until(datetime.fromisoformat(stated), now)
+        except ValueError:
+            pass
+    for name in ("retry-after", "x-amp-retry-after"):
+        seconds = retry_after(answer.headers.get(name, ""), now)
+        if seconds is not None:
+            return seconds
+    return None

@@ -1,0 +1,108 @@
+"""HttpBatch: what an answer means before, or without, the user's own reading. Pure.
+
+==============================  =========================================================================
+answer                          verdicts
+==============================  =========================================================================
+2xx, and the statuses named     what ``read`` says
+2xx that broke off              may have been applied, try again
+408, 425, 429                   nothing was applied, try again; after 429 the lane pauses
+503 with a time to come back    the same, and the lane pauses
+other 5xx, 503 without a time   may have been applied, try again
+401, 407                        not written: the credentials are refused, and no record is at fault
+402, 403, 405, 415              rejected: each record would be, also alone; a group is refused
+other 4xx                       refused as a whole: the batcher looks for the culprit
+redirects                       301, 307, 308 rejected (the address is wrong), others unknown
+anything else                   unknown
+==============================  =========================================================================
+
+404 and 410 may be about one record, or about the path: the search for the culprit is right for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+
+from batcher._core.verdicts import listed
+from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, retry_after, unauthorized
+from batcher.destinations.http_batch.details import details, reasons_of
+from batcher.destinations.http_batch.matching import is_verdict
+from batcher.destinations.http_batch.requests import Call
+from batcher.outcomes import Refused, Rejected, Retry, Unknown, Verdict
+
+Read: TypeAlias = Callable[[Answer, Call], object]
+"""Makes an answer verdicts, one per item; what it returns is checked."""
+
+_NOT_NOW = frozenset({408, 425, 429})
+_SAME_FOR_EACH = frozenset({402, 403, 405, 415})
+_MOVED = frozenset({301, 307, 308})
+
+
+def succeeded(answer: Answer) -> bool:
+    """Return whether the status is a success."""
+    return 200 <= answer.status < 300
+
+
+def verdicts_of(answer: Answer, call: Call, read: Read, *, statuses: Collection[int], now: float) -> list[Verdict]:
+    """Return one verdict per item.
+
+    :param statuses: those besides 2xx of which *read* is asked; if it returns None, they mean what they mean by default
+    :param now: seconds since 1970, to which a time to come back is compared
+    :raises Retry: the whole call is to be sent again later
+    :raises Refused: the call was refused as a whole and nothing was applied
+    """
+    if answer.flaw is None and (succeeded(answer) or answer.status in statuses):
+        read_by_user = _read(answer, call, read)
+        if read_by_user is not None:
+            return read_by_user
+    if succeeded(answer):
+        raise Retry(f"HTTP {answer.status}: {answer.flaw}", applied="maybe")
+    return _by_status(answer, call, now)
+
+
+def _read(answer: Answer, call: Call, read: Read) -> list[Verdict] | None:
+    """Return what *read* says, if it is fit to be believed; None if it leaves the answer to its status."""
+    count = len(call.items)
+    try:
+        verdicts = read(answer, call)
+    except (Retry, Refused):
+        raise
+    except Exception as error:
+        return [Unknown(error)] * count
+    if verdicts is None and not succeeded(answer):
+        return None
+    checked = listed(verdicts, count, "read()")
+    if isinstance(checked, Unknown):
+        return [checked] * count
+    for verdict in checked:
+        if not is_verdict(verdict):
+            # One that is misread makes the reading of the others doubtful.
+            return [Unknown(f"read() returned {type(verdict).__name__} for a record, which is no verdict")] * count
+    return checked
+
+
+def _by_status(answer: Answer, call: Call, now: float) -> list[Verdict]:
+    status, count, words = answer.status, len(call.items), f"HTTP {answer.status}"
+    after = wait_of(answer, now)
+    if status in _NOT_NOW or (status == 503 and after is not None):
+        raise Retry(words, after, pause_lane=status in (429, 503))
+    if status >= 500:
+        # A bare 503 may be a proxy's word for a connection that broke after the request went through.
+        raise Retry(words, after, pause_lane=status == 503, applied="maybe")
+    if status in UNAUTHORIZED:
+        return [unauthorized(status, "credentials", "check the headers, and auth= of the client")] * count
+    if status in _MOVED:
+        errors = details("the API has moved: check base_url; redirects are not followed", f"HTTP_{status}")
+    elif 400 <= status < 500:
+        errors = reasons_of(answer)
+    else:
+        return [Unknown(words)] * count
+    if status in _MOVED | _SAME_FOR_EACH and not call.all_or_none:
+        return [Rejected(errors)] * count
+    raise Refused(errors, too_large=status == TOO_LARGE)
+
+
+def wait_of(answer: Answer, now: float) -> float | None:
+    """Return the seconds after which the API wants to be asked again; None if it does not say."""
+    return retry_after(answer.headers.get("retry-after", ""), now)

@@ -1,0 +1,68 @@
+"""What the tests of the Ampersand destination share."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from batcher.destinations._http.sender import Answer
+from batcher.destinations.ampersand import Ampersand
+from batcher.destinations.ampersand.answers import verdicts_of
+from batcher.destinations.ampersand.requests import Item, item_of
+from batcher.outcomes import ErrorDetail, Rejected
+from batcher.writes import Association, Write
+
+KEY = "key-that-nobody-may-see"
+LINK = Association("18417469260", 279)
+NOW = 1_000_000.0
+NO_REASON = ErrorDetail("the API gave no reason", "NO_REASON_GIVEN")
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+def ampersand(**options: Any) -> Ampersand:
+    return Ampersand(**{"project": "p", "integration": "i", "api_key": KEY, "group_ref": "g", **options})
+
+
+def create(record: dict[str, Any] | None = None, object: str = "contacts", **options: Any) -> Write:
+    return Write(object, "create", record or {"email": "a@x"}, **options)
+
+
+def update(record_id: str, object: str = "contacts", **options: Any) -> Write:
+    return Write(object, "update", {"id": record_id, "n": 1}, **options)
+
+
+def delete(record_id: str, object: str = "contacts", **options: Any) -> Write:
+    return Write(object, "delete", {"id": record_id}, **options)
+
+
+def items_of(writes: Sequence[Write], provider: Any = None) -> list[Item]:
+    return [item_of(write, provider) for write in writes]
+
+
+def answer(status: int, body: Any, **headers: str) -> Answer:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+
+
+def read(reply: Answer, writes: Sequence[Write], provider: Any = None, **options: Any) -> list[Any]:
+    """What an answer means for these writes, which are of one type."""
+    kind = writes[0].type
+    return verdicts_of(reply, items_of(writes, provider), type=kind, provider=provider, **{"now": NOW, **options})
+
+
+def counted(good: int, bad: int, results: Any = None, errors: Any = None, **more: Any) -> dict[str, Any]:
+    """The form with counts."""
+    body: dict[str, Any] = {"operationId": "op", "successCount": good, "failureCount": bad, **more}
+    body |= {} if results is None else {"results": results}
+    return body | ({} if errors is None else {"errors": [{"message": each} for each in errors]})
+
+
+def good(record_id: str | None = None, data: Any = None) -> dict[str, Any]:
+    found = {"success": True, "recordId": record_id, "data": data}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+BAD = {"success": False}
+
+
+def no(*messages: str) -> Rejected:
+    return Rejected([ErrorDetail(each) for each in messages])
