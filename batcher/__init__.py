@@ -1,8 +1,8 @@
 """Writes single records to SaaS systems in full batches, and gives every caller the fate of its own.
 
-General layout: ``_core`` decides and never waits; ``destinations`` take batches; ``_batcher`` and the
-modules below it wait and never decide; ``writer`` puts destinations and batcher together. A module
-imports only from layers below its own; ``tests/test_layers.py`` holds the table.
+General layout: ``_core`` decides and never waits; ``destinations`` take batches; ``_shell`` waits and never decides;
+``batching`` and ``writer`` put them together. A module imports only from layers below its own;
+``tests/test_layers.py`` holds the table.
 
 Names are imported on first use, so that a module that only catches errors or makes writes loads neither the engine nor
 anyio. Type checkers see the imports below.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from batcher._batcher import Batcher
-    from batcher._event_log import EventLog
-    from batcher._receipts import Receipt
-    from batcher._shell import Statistics
+    from batcher._shell.event_log import EventLog
+    from batcher._shell.receipts import Receipt
+    from batcher._shell.shell import Statistics
+    from batcher.batching import Batcher
     from batcher.errors import (
         BatcherClosed,
         BatcherError,
@@ -100,10 +100,10 @@ _HOMES = (
     "events",
     "policies",
     "writes",
-    "_event_log",
-    "_receipts",
-    "_shell",
-    "_batcher",
+    "_shell.event_log",
+    "_shell.receipts",
+    "_shell.shell",
+    "batching",
     "writer",
 )
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from batcher._core.entries import NO_EXTRAS, Extras, LinkedEntry
 from batcher._core.verbs import Verb
-from batcher._crew import Crew, working_for
-from batcher._hooks import linking
-from batcher._receipts import Receipt, result_of
-from batcher._reporting import logger
-from batcher._shell import Shell
+from batcher._shell.crew import Crew, working_for
+from batcher._shell.hooks import linking
+from batcher._shell.receipts import Receipt, result_of
+from batcher._shell.reporting import logger
+from batcher._shell.shell import Shell
 from batcher.destinations import Destination, Prepared
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import Hook

@@ -26,8 +26,8 @@ from batcher import (
     Writer,
 )
 from batcher._core.entries import Batch
-from batcher._hooks import MOST_LINKS
-from batcher._reporting import Reporter
+from batcher._shell.hooks import MOST_LINKS
+from batcher._shell.reporting import Reporter
 from batcher.testing import ScriptedDestination
 from tests.api import Api, gather
 from tests.core.building import make_lane

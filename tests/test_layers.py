@@ -28,15 +28,8 @@ LAYERS = {
     "timing": 0,
     "_core": 1,
     "destinations": 2,
-    "_backend": 3,
-    "_trio": 3,
-    "_event_log": 3,
-    "_hooks": 3,
-    "_receipts": 3,
-    "_reporting": 3,
-    "_crew": 3,
     "_shell": 3,
-    "_batcher": 3,
+    "batching": 4,
     "writer": 4,
     "otel": 5,
     "server": 5,
@@ -88,7 +81,7 @@ def test_only_the_backend_knows_the_backends():
     knowing = {
         name_of(path) for path in MODULES if {"asyncio", "trio"} & {i.partition(".")[0] for i in imports_of(path)}
     }
-    assert knowing <= {"_backend", "_trio", "testing"}
+    assert knowing <= {"_shell.backend", "_shell.on_trio", "testing"}
 
 
 def test_importing_the_library_loads_no_destination_and_no_extra():

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from batcher._receipts import Receipt
+from batcher._shell.receipts import Receipt
 from batcher.cli._entries import is_in_vain, left_out, outcome_entry
 from batcher.cli._errors import CommandError, first_of
 from batcher.cli._formats import Row

@@ -12,7 +12,7 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup, TaskStatus
 
-from batcher._receipts import Receipt
+from batcher._shell.receipts import Receipt
 from batcher.destinations import Destination
 from batcher.errors import BatcherClosed, BatcherError, InvalidGroup, InvalidRecord, Overloaded, RecordError
 from batcher.events import Hook

@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 
 from batcher._core.entries import NO_EXTRAS, Entry, Extras, LinkedEntry
 from batcher._core.verbs import Verb
-from batcher._crew import Crew, working_for
-from batcher._hooks import linking
-from batcher._receipts import Receipt, result_of
-from batcher._shell import Shell
+from batcher._shell.crew import Crew, working_for
+from batcher._shell.hooks import linking
+from batcher._shell.receipts import Receipt, result_of
+from batcher._shell.shell import Shell
 from batcher.destinations.function import Function, VerifyFunction, WriteFunction
 from batcher.events import Hook
 from batcher.outcomes import Outcome

@@ -9,7 +9,7 @@ from typing import Any
 
 from batcher._core.entries import Batch, Entry
 from batcher._core.verdicts import listed
-from batcher._hooks import around_of, capture_of, distinct, logger, stops_programs, tell
+from batcher._shell.hooks import around_of, capture_of, distinct, logger, stops_programs, tell
 from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
 from batcher.outcomes import Outcome, Refused, Retry, Unknown, describe_cause
 

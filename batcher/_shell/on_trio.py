@@ -9,7 +9,7 @@ import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 if TYPE_CHECKING:
-    from batcher._backend import Waiting
+    from batcher._shell.backend import Waiting
 
 
 class TrioWaiter:

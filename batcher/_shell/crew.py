@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import anyio
 
-from batcher._backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
 from batcher._core.engine import Engine
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._core.verbs import Verb
-from batcher._receipts import AllSettled, Detached, attach, run_callback
-from batcher._reporting import Reporter, log_left_over, log_raise, stops_programs
+from batcher._shell.backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
+from batcher._shell.receipts import AllSettled, Detached, attach, run_callback
+from batcher._shell.reporting import Reporter, log_left_over, log_raise, stops_programs
 from batcher.destinations.protocol import Verifier
 from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
 from batcher.events import Hook

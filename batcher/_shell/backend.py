@@ -74,7 +74,7 @@ def current_backend() -> Backend:
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
-        from batcher._trio import TrioWaiter, trio_wake
+        from batcher._shell.on_trio import TrioWaiter, trio_wake
 
         # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
         # is asked directly for the same reason: both are read for every record.

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 import attrs
 
-from batcher._backend import current_backend
 from batcher._core.engine import Engine
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
-from batcher._crew import Crew, Sender
-from batcher._hooks import as_hook, capture_of
-from batcher._receipts import AllSettled, Receipt, result_of
+from batcher._shell.backend import current_backend
+from batcher._shell.crew import Crew, Sender
+from batcher._shell.hooks import as_hook, capture_of
+from batcher._shell.receipts import AllSettled, Receipt, result_of
 from batcher.errors import BatcherError, BatcherNotOpen, InvalidRecord, Overloaded
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected, Written
