@@ -91,8 +91,8 @@ def _greeting(sandbox: Sandbox, address: str) -> str:
 
 def _sandbox(arguments: argparse.Namespace) -> Sandbox:
     from batcher.sandbox import HubSpotObject, HubSpotSandbox, SalesforceObject, SalesforceSandbox
-    from batcher.sandbox import _hubspot_records as hubspot
-    from batcher.sandbox import _salesforce_records as salesforce
+    from batcher.sandbox.hubspot import records as hubspot
+    from batcher.sandbox.salesforce import records as salesforce
 
     unique = [_field(given) for given in arguments.unique]
     try:

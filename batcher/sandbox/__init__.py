@@ -19,11 +19,11 @@ except ModuleNotFoundError as error:
     ) from error
 from batcher.sandbox._breaking import ConnectionLost
 from batcher.sandbox._faults import Fault, FaultKind, Faults
-from batcher.sandbox._hubspot_limits import HubSpotLimits
-from batcher.sandbox._hubspot_records import HubSpotObject
-from batcher.sandbox._salesforce_records import SalesforceObject
 from batcher.sandbox.hubspot import HubSpotSandbox
+from batcher.sandbox.hubspot.limits import HubSpotLimits
+from batcher.sandbox.hubspot.records import HubSpotObject
 from batcher.sandbox.salesforce import SalesforceSandbox
+from batcher.sandbox.salesforce.records import SalesforceObject
 
 __all__ = [
     "ConnectionLost",

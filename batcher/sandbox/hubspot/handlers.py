@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 from batcher.destinations._http.decoding import NotJSON
 from batcher.sandbox._app import Call
 from batcher.sandbox._faults import FaultKind, Faults
-from batcher.sandbox._hubspot_answers import Problem, bad_json, batch, not_found, to_json
-from batcher.sandbox._hubspot_batches import MAX_INPUTS, Batches, Done, Strikes, parse_link
-from batcher.sandbox._hubspot_records import Records, check_all, name_of, type_id_of
 from batcher.sandbox._reading import object_in
 from batcher.sandbox._store import Row
+from batcher.sandbox.hubspot.answers import Problem, bad_json, batch, not_found, to_json
+from batcher.sandbox.hubspot.batches import MAX_INPUTS, Batches, Done, Strikes, parse_link
+from batcher.sandbox.hubspot.records import Records, check_all, name_of, type_id_of
 
 Inputs: TypeAlias = list[dict[str, Any]]
 _MAX_ASSOCIATIONS = 2000

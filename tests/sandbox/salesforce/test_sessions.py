@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.sandbox.salesforce_org import SET, body, codes, contact, names, org
+from tests.sandbox.salesforce.org import SET, body, codes, contact, names, org
 from tests.sandbox.transport import client_of
 
 pytestmark = pytest.mark.anyio

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import attrs
 
-from batcher.sandbox._hubspot_answers import Problem, bad_json, invalid, not_found, to_json
-from batcher.sandbox._hubspot_records import ID, Records, check_all, shuffled
 from batcher.sandbox._store import Row
+from batcher.sandbox.hubspot.answers import Problem, bad_json, invalid, not_found, to_json
+from batcher.sandbox.hubspot.records import ID, Records, check_all, shuffled
 
 MAX_INPUTS: Final = 100
 # What a number of a type can be: 32 bits.

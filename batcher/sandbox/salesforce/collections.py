@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from batcher.sandbox._salesforce_ids import to_long
-from batcher.sandbox._salesforce_records import ATTRIBUTES, ROLLED_BACK, CallError, ItemError, Records, fold
 from batcher.sandbox._store import Row
+from batcher.sandbox.salesforce.ids import to_long
+from batcher.sandbox.salesforce.records import ATTRIBUTES, ROLLED_BACK, CallError, ItemError, Records, fold
 
 MAX_RECORDS: Final = 200
 _MAX_RUNS: Final = 10

@@ -12,10 +12,10 @@ from batcher.destinations._http.decoding import NotJSON
 from batcher.sandbox._app import Call
 from batcher.sandbox._faults import FaultKind, Faults
 from batcher.sandbox._reading import object_in
-from batcher.sandbox._salesforce_collections import ID_FIELD, Collections, RolledBack, Strikes, Work
-from batcher.sandbox._salesforce_query import shown
-from batcher.sandbox._salesforce_records import ATTRIBUTES, LOCKED, CallError, ItemError, Records
 from batcher.sandbox._store import Row
+from batcher.sandbox.salesforce.collections import ID_FIELD, Collections, RolledBack, Strikes, Work
+from batcher.sandbox.salesforce.query import shown
+from batcher.sandbox.salesforce.records import ATTRIBUTES, LOCKED, CallError, ItemError, Records
 
 Items: TypeAlias = list[dict[str, Any]]
 _MAX_READ = 2000

@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, Response
 
 from batcher.sandbox._app import Call, Handler, Sandbox
 from batcher.sandbox._faults import Fault, Faults
-from batcher.sandbox._hubspot_answers import Problem, Throttled
-from batcher.sandbox._hubspot_batches import Batches
-from batcher.sandbox._hubspot_handlers import Handlers
-from batcher.sandbox._hubspot_limits import HubSpotLimits, Meter
-from batcher.sandbox._hubspot_records import DEFAULT_OBJECTS, HubSpotObject, Records
 from batcher.sandbox._refusals import Refused
+from batcher.sandbox.hubspot.answers import Problem, Throttled
+from batcher.sandbox.hubspot.batches import Batches
+from batcher.sandbox.hubspot.handlers import Handlers
+from batcher.sandbox.hubspot.limits import HubSpotLimits, Meter
+from batcher.sandbox.hubspot.records import DEFAULT_OBJECTS, HubSpotObject, Records
 
 _VERSION: Final = re.compile(r"\d{4}-(03|09)(-beta)?")
 # Undated and dated: /crm/v3/objects/contacts and /crm/objects/2026-03/contacts are one place.

@@ -16,11 +16,11 @@ from starlette.responses import JSONResponse, Response
 from batcher.sandbox._app import Call, Handler, Sandbox
 from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._refusals import Refused
-from batcher.sandbox._salesforce_collections import Collections
-from batcher.sandbox._salesforce_handlers import Handlers, wanted
-from batcher.sandbox._salesforce_records import DEFAULT_OBJECTS, CallError, Records, SalesforceObject
-from batcher.sandbox._salesforce_rows import Rows
-from batcher.sandbox._salesforce_tokens import GrantError, Grants, Verify
+from batcher.sandbox.salesforce.collections import Collections
+from batcher.sandbox.salesforce.handlers import Handlers, wanted
+from batcher.sandbox.salesforce.records import DEFAULT_OBJECTS, CallError, Records, SalesforceObject
+from batcher.sandbox.salesforce.rows import Rows
+from batcher.sandbox.salesforce.tokens import GrantError, Grants, Verify
 
 _DATA: Final = "/services/data/{version}"
 _SET: Final = f"{_DATA}/composite/sobjects"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from batcher.sandbox import Fault, SalesforceObject
-from batcher.sandbox._salesforce_records import DEFAULT_OBJECTS
+from batcher.sandbox.salesforce.records import DEFAULT_OBJECTS
 from tests.api import gather
-from tests.sandbox.salesforce_org import DATA, ROLLED_BACK, SET, body, codes, contact, names, org
+from tests.sandbox.salesforce.org import DATA, ROLLED_BACK, SET, body, codes, contact, names, org
 
 pytestmark = pytest.mark.anyio
 

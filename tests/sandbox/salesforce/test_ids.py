@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batcher.sandbox._salesforce_ids import checksum, new_id, to_long
+from batcher.sandbox.salesforce.ids import checksum, new_id, to_long
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import attrs
 
-from batcher.sandbox._hubspot_answers import Invalid, bad_json, conflict, invalid, moment
 from batcher.sandbox._store import Row, Store
+from batcher.sandbox.hubspot.answers import Invalid, bad_json, conflict, invalid, moment
 
 _FIRST_ID: Final = 171_590_000_000
 ID: Final = "hs_object_id"

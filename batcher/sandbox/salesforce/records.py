@@ -9,8 +9,8 @@ import attrs
 from starlette.responses import JSONResponse, Response
 
 from batcher.sandbox._refusals import Refused
-from batcher.sandbox._salesforce_ids import new_id, to_long
 from batcher.sandbox._store import Row, Store
+from batcher.sandbox.salesforce.ids import new_id, to_long
 
 ATTRIBUTES: Final = "attributes"
 _NO_FIELDS: Final = ("id", ATTRIBUTES)

@@ -10,11 +10,11 @@ import attrs
 from starlette.responses import JSONResponse, Response
 
 from batcher.sandbox._app import Call
-from batcher.sandbox._salesforce_collections import Work
-from batcher.sandbox._salesforce_handlers import Handlers, object_of
-from batcher.sandbox._salesforce_query import Query, shown
-from batcher.sandbox._salesforce_records import CallError, ItemError
 from batcher.sandbox._store import Row
+from batcher.sandbox.salesforce.collections import Work
+from batcher.sandbox.salesforce.handlers import Handlers, object_of
+from batcher.sandbox.salesforce.query import Query, shown
+from batcher.sandbox.salesforce.records import CallError, ItemError
 
 _MOST_QUERIES: Final = 5
 _MOST_SOQL: Final = 100_000

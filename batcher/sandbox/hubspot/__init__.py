@@ -1,0 +1,5 @@
+"""A stand-in for HubSpot's CRM."""
+
+from batcher.sandbox.hubspot.app import HubSpotSandbox
+
+__all__ = ["HubSpotSandbox"]
