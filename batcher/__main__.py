@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from batcher import __version__
-from batcher.cli import demo, load, sandbox, serve
 from batcher.cli._errors import CommandError, ExitCode
+from batcher.cli.demo import command as demo
+from batcher.cli.load import command as load
+from batcher.cli.sandbox import command as sandbox
+from batcher.cli.serve import command as serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:

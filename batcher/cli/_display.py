@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from batcher.cli.demo import Run
+    from batcher.cli.demo.command import Run
 
 
 @contextmanager

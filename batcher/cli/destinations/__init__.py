@@ -1,0 +1,1 @@
+"""Which destination a command writes to, and with whose credentials."""
