@@ -24,7 +24,7 @@ from batcher.events import Event
 from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
 from batcher.server._guards import EncodedPaths, Keys, Reader, Turnstile
 from batcher.server._metrics import CONTENT_TYPE, Metrics
-from batcher.server._openapi import document
+from batcher.server._openapi.document import document
 from batcher.server._problems import Problem, log_event, log_failure
 from batcher.server._requests import BadRequest, Installation, name_of, request_of
 from batcher.server._service import SYNCHRONOUS_DEADLINE, Rules, Service

@@ -22,7 +22,7 @@ from batcher import AutoBatchPolicy
 from batcher.destinations import SQLite
 from batcher.destinations.sqlite import Table
 from batcher.server import write_api
-from batcher.server._openapi import document
+from batcher.server._openapi.document import document
 from batcher.server._requests import request_of
 from tests.server.chaos_moods import MOODS, Moody
 

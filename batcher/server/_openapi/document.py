@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batcher import __version__
-from batcher.server._openapi_schemas import COUNT, FREE, NAME, TEXT, ref, schemas
+from batcher.server._openapi.schemas import COUNT, FREE, NAME, TEXT, ref, schemas
 
 _PROBLEM = "application/problem+json"
 

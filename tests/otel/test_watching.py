@@ -15,7 +15,7 @@ from batcher import AutoBatchPolicy, Batcher, Limits, Statistics, Writer
 from batcher.otel import OpenTelemetry
 from batcher.testing import ScriptedDestination
 from tests.api import Api
-from tests.test_otel import Telemetry, telemetry
+from tests.otel.test_bridge import Telemetry, telemetry
 
 __all__ = ["telemetry"]
 
