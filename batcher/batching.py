@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import repeat
 from typing import Generic, TypeVar
 
-from batcher._core.entries import NO_EXTRAS, Entry, Extras, LinkedEntry
+from batcher._core.model.entries import NO_EXTRAS, Entry, Extras, LinkedEntry
 from batcher._core.verbs import Verb
 from batcher._shell.crew import Crew, working_for
 from batcher._shell.hooks import linking

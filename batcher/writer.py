@@ -7,7 +7,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
-from batcher._core.entries import NO_EXTRAS, Extras, LinkedEntry
+from batcher._core.model.entries import NO_EXTRAS, Extras, LinkedEntry
 from batcher._core.verbs import Verb
 from batcher._shell.crew import Crew, working_for
 from batcher._shell.hooks import linking

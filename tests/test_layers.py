@@ -70,7 +70,7 @@ def test_a_module_imports_only_from_its_own_layer_and_below(path):
             assert layer_of(name_of(path)) >= 5, "below the command nobody needs the public face"
 
 
-@pytest.mark.parametrize("path", sorted((HOUSE / "_core").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((HOUSE / "_core").rglob("*.py")), ids=name_of)
 def test_the_core_cannot_wait_talk_or_throw_dice(path):
     """The core imports no clock, no random source and no I/O: only what is listed."""
     assert {module.partition(".")[0] for module in imports_of(path)} <= PURE

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-from batcher._core.entries import Unit
 from batcher._core.lanes import Lane
+from batcher._core.model.entries import Unit
 from batcher._core.tenants import Tenant
 from batcher.policies import Limits
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from operator import attrgetter
 
-from batcher._core.entries import NO_EXTRAS, Backoff, Entry, Group, Unit
 from batcher._core.house import House
 from batcher._core.lanes import Lane, fits
 from batcher._core.leaving import Leaving
+from batcher._core.model.entries import NO_EXTRAS, Backoff, Entry, Group, Unit
+from batcher._core.model.states import State
 from batcher._core.pacing import Meter
 from batcher._core.returning import Returning
-from batcher._core.states import State
 from batcher._core.verbs import Verb
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import FlushReason

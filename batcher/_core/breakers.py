@@ -19,8 +19,8 @@ from collections.abc import Hashable
 from math import inf
 from typing import NamedTuple
 
-from batcher._core.attempts import freed, held
 from batcher._core.lanes import Lane
+from batcher._core.model.attempts import freed, held
 from batcher.events import BreakerState
 from batcher.outcomes import Cause, describe_cause
 from batcher.policies import BreakerPolicy

@@ -13,15 +13,15 @@ from typing import Any
 
 from batcher._core.arriving import Arriving
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane
 from batcher._core.leaving import Leaving
+from batcher._core.model.entries import Batch, Entry, Unit
+from batcher._core.model.states import State
 from batcher._core.pacing import note
 from batcher._core.retries import asks
 from batcher._core.returning import Returning
 from batcher._core.settling import Settling
-from batcher._core.states import State
 from batcher._core.verbs import Plan
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown

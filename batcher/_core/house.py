@@ -12,17 +12,17 @@ from math import inf
 from typing import Any
 
 from batcher._core.admission import Admission
-from batcher._core.attempts import held
 from batcher._core.breakers import Breakers
-from batcher._core.budgets import RetryBudget
-from batcher._core.concurrency import SharedAllowance
-from batcher._core.deadlines import Deadlines
-from batcher._core.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.identities import Identities
 from batcher._core.lanes import Lane
 from batcher._core.memory import Memory
+from batcher._core.model.attempts import held
+from batcher._core.model.budgets import RetryBudget
+from batcher._core.model.concurrency import SharedAllowance
+from batcher._core.model.deadlines import Deadlines
+from batcher._core.model.entries import NO_EXTRAS, Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.model.states import State, advance, check
 from batcher._core.pacing import Pacing
-from batcher._core.states import State, advance, check
 from batcher._core.tenants import Ring, RoundRobin, Tenants, WeightedRing
 from batcher.events import FlushReason
 from batcher.outcomes import Outcome, Written

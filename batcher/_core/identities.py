@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 
-from batcher._core.entries import Unit
+from batcher._core.model.entries import Unit
 
 
 class Identities:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from batcher._core.attempts import come_back, stay
-from batcher._core.entries import Batch, Budget, Bundle, Entry
 from batcher._core.house import House
+from batcher._core.model.attempts import come_back, stay
+from batcher._core.model.entries import Batch, Budget, Bundle, Entry
 from batcher._core.verdicts import named_among
 from batcher.outcomes import ErrorDetail, Outcome, Refused, Rejected
 from batcher.policies import RetryPolicy

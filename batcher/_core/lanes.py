@@ -13,11 +13,11 @@ from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
 
-from batcher._core.attempts import Spells, attempt_of
-from batcher._core.concurrency import Allowance, ServiceTime
-from batcher._core.deadlines import Deadlines
-from batcher._core.entries import Batch, Bundle, Entry, Group, Unit
-from batcher._core.states import State, advance, check
+from batcher._core.model.attempts import Spells, attempt_of
+from batcher._core.model.concurrency import Allowance, ServiceTime
+from batcher._core.model.deadlines import Deadlines
+from batcher._core.model.entries import Batch, Bundle, Entry, Group, Unit
+from batcher._core.model.states import State, advance, check
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any, cast
 
-from batcher._core.attempts import come_back, stay
-from batcher._core.entries import NOT_ACCEPTED, Batch, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.lanes import Lane
+from batcher._core.model.attempts import come_back, stay
+from batcher._core.model.entries import NOT_ACCEPTED, Batch, Unit
+from batcher._core.model.states import State, advance
 from batcher._core.retries import not_sent
-from batcher._core.states import State, advance
 from batcher.outcomes import Unknown
 
 

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from batcher._core.entries import Entry
 from batcher._core.lanes import Lane
+from batcher._core.model.entries import Entry
 
 HOUR = 3600.0
 # Things that are remembered at most, of each kind; beyond that the oldest is forgotten.

@@ -13,9 +13,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 from typing import cast
 
-from batcher._core.attempts import freed, held
-from batcher._core.deadlines import Deadlines
 from batcher._core.lanes import Lane
+from batcher._core.model.attempts import freed, held
+from batcher._core.model.deadlines import Deadlines
 from batcher.policies import Quota
 
 # A meter remembers this many slots of its window at most. A slot counts as used at its end, so that joining calls

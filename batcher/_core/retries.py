@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batcher._core.entries import Entry, Unit
 from batcher._core.lanes import Lane
+from batcher._core.model.entries import Entry, Unit
 from batcher.outcomes import Cause, NotWritten, Outcome, Retry, Unknown, describe_cause
 from batcher.policies import RetryPolicy
 

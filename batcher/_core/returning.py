@@ -6,13 +6,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from math import inf
 
-from batcher._core.attempts import come_back
-from batcher._core.entries import Backoff, Budget, Bundle, Entry, Group, Unit
 from batcher._core.house import House
 from batcher._core.lanes import Lane
 from batcher._core.leaving import Leaving
+from batcher._core.model.attempts import come_back
+from batcher._core.model.entries import Backoff, Budget, Bundle, Entry, Group, Unit
+from batcher._core.model.states import State
 from batcher._core.retries import may_ask, may_try_again
-from batcher._core.states import State
 from batcher.policies import RetryPolicy
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batcher._core.attempts import come_back
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import Backoff, Batch, Bundle, Entry, Group, Unit
 from batcher._core.house import House, unit_of
 from batcher._core.isolating import Isolating
 from batcher._core.lanes import Lane
+from batcher._core.model.attempts import come_back
+from batcher._core.model.entries import Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.model.states import State, advance
 from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at, too_late
-from batcher._core.states import State, advance
 from batcher._core.verdicts import (
     detail_of,
     doubted,

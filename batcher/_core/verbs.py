@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from batcher._core.entries import Batch, Entry, Unit
+from batcher._core.model.entries import Batch, Entry, Unit
 
 
 class Verb(IntEnum):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 from batcher._core.breakers import GOOD, Sign
-from batcher._core.entries import Group
+from batcher._core.model.entries import Group
 from batcher._core.retries import given_up
 from batcher.errors import RecordError, error_for
 from batcher.outcomes import (

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import anyio
 
 from batcher._core.engine import Engine
-from batcher._core.entries import Batch, Entry, Unit
-from batcher._core.states import State
+from batcher._core.model.entries import Batch, Entry, Unit
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher._shell.backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
 from batcher._shell.receipts import AllSettled, Detached, attach, run_callback

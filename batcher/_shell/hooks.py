@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
-from batcher._core.entries import LinkedEntry
+from batcher._core.model.entries import LinkedEntry
 from batcher.events import Event, Hook
 
 logger = logging.getLogger("batcher")

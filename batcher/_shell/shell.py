@@ -12,8 +12,8 @@ import anyio
 import attrs
 
 from batcher._core.engine import Engine
-from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
-from batcher._core.states import State
+from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
+from batcher._core.model.states import State
 from batcher._shell.backend import current_backend
 from batcher._shell.crew import Crew, Sender
 from batcher._shell.hooks import as_hook, capture_of

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 
 import attrs
 
-from batcher._core.deadlines import Deadlines
+from batcher._core.model.deadlines import Deadlines
 from batcher.destinations import Destination, Prepared
 from batcher.outcomes import Verdict
 from batcher.policies import LaneRules

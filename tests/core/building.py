@@ -7,8 +7,8 @@ from math import inf
 from typing import Any
 
 from batcher._core.engine import Engine
-from batcher._core.entries import NO_EXTRAS, Batch, Entry, Extras
 from batcher._core.lanes import Lane
+from batcher._core.model.entries import NO_EXTRAS, Batch, Entry, Extras
 from batcher._core.verbs import Plan
 from batcher.outcomes import Outcome
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
-from batcher._core.entries import Budget, Bundle, Entry, Group
 from batcher._core.lanes import Lane
-from batcher._core.states import State
+from batcher._core.model.entries import Budget, Bundle, Entry, Group
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import attrs
 
-from batcher._core.attempts import timing_of
-from batcher._core.budgets import BURST, LATEST
 from batcher._core.engine import Engine
-from batcher._core.entries import NOT_ACCEPTED, Batch, Entry, Unit
 from batcher._core.house import unit_of
 from batcher._core.lanes import Lane
-from batcher._core.states import State
+from batcher._core.model.attempts import timing_of
+from batcher._core.model.budgets import BURST, LATEST
+from batcher._core.model.entries import NOT_ACCEPTED, Batch, Entry, Unit
+from batcher._core.model.states import State
 from batcher._core.verbs import Plan, Verb
 from batcher.errors import InvalidRecord
 from batcher.outcomes import RolledBack, Unknown

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from math import inf
 from typing import Any
 
-from batcher._core.entries import Batch, Entry
-from batcher._core.states import State
+from batcher._core.model.entries import Batch, Entry
+from batcher._core.model.states import State
 from batcher.outcomes import Outcome, Refused, Retry, RolledBack
 from batcher.policies import RetryPolicy
 from tests.core.model_limits import rules_of

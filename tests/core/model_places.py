@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from batcher._core.entries import Entry, Unit
 from batcher._core.lanes import Lane
-from batcher._core.states import State
+from batcher._core.model.entries import Entry, Unit
+from batcher._core.model.states import State
 from batcher.policies import Limits
 
 

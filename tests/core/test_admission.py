@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batcher._core.admission import Admission
-from batcher._core.entries import Entry, Group, Unit
 from batcher._core.lanes import Lane
+from batcher._core.model.entries import Entry, Group, Unit
 from batcher.policies import Limits
 from tests.core.building import make_lane, record
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from batcher._core.entries import Entry
-from batcher._core.states import State
+from batcher._core.model.entries import Entry
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.policies import Fairness
 from tests.core.building import dispatched, make_engine, record, submit

@@ -8,8 +8,8 @@ import pytest
 
 from batcher._core.breakers import Breaker, Breakers, Change, Sign
 from batcher._core.engine import Engine
-from batcher._core.entries import Entry
-from batcher._core.states import State
+from batcher._core.model.entries import Entry
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Refused, Rejected, Retry, Unknown
 from batcher.policies import BreakerPolicy, Fairness, LaneRules, RetryPolicy

@@ -7,8 +7,8 @@ from math import inf
 
 import pytest
 
-from batcher._core.budgets import RetryBudget
-from batcher._core.states import State
+from batcher._core.model.budgets import RetryBudget
+from batcher._core.model.states import State
 from batcher.outcomes import Retry, Unknown
 from batcher.policies import RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, numbered, record, submit

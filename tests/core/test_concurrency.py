@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from batcher._core.concurrency import Allowance
 from batcher._core.engine import Engine
-from batcher._core.entries import Batch
+from batcher._core.model.concurrency import Allowance
+from batcher._core.model.entries import Batch
 from batcher.outcomes import Refused, Rejected, Retry, Written
 from batcher.policies import LaneRules
 from tests.core.building import answer, dispatched, make_engine, numbered, submit

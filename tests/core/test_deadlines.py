@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from batcher._core.deadlines import Deadlines
+from batcher._core.model.deadlines import Deadlines
 
 
 def deadlines_of(**times: float) -> Deadlines:

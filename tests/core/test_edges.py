@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from batcher._core.concurrency import ServiceTime
-from batcher._core.states import State
+from batcher._core.model.concurrency import ServiceTime
+from batcher._core.model.states import State
 from batcher.outcomes import NotWritten, Refused, Retry
 from batcher.policies import BreakerPolicy, Fairness, LaneRules, Quota, RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, numbered, record, submit

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from batcher._core.states import State
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.errors import InvalidRecord
 from batcher.events import FlushReason

@@ -6,7 +6,7 @@ import pytest
 
 from batcher._core.engine import Engine
 from batcher._core.lanes import Lane
-from batcher._core.states import State
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Retry

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batcher._core.entries import Batch
+from batcher._core.model.entries import Batch
 from batcher.outcomes import NotWritten, Refused, Retry, Unknown
 from batcher.policies import RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, numbered, record, send, submit

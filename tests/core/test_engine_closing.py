@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 
 from batcher._core.engine import Engine
-from batcher._core.entries import NOT_ACCEPTED
-from batcher._core.states import State
+from batcher._core.model.entries import NOT_ACCEPTED
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Retry, Unknown

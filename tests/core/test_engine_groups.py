@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from batcher._core.entries import Entry
-from batcher._core.states import State
+from batcher._core.model.entries import Entry
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.errors import InvalidGroup
 from batcher.events import FlushReason

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from batcher._core.states import State
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Retry, Unknown
 from batcher.policies import RetryPolicy

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Batch, Budget, Bundle, Entry, Extras, Group
-from batcher._core.states import State
+from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Batch, Budget, Bundle, Entry, Extras, Group
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.outcomes import Rejected, Written
 from tests.core.building import make_lane, record

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
-from batcher._core.entries import Extras, Group
 from batcher._core.house import House, unit_of
-from batcher._core.states import State
+from batcher._core.model.entries import Extras, Group
+from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Refused, Retry, Unknown

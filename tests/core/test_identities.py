@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from batcher._core.entries import Entry, Group
 from batcher._core.identities import Identities
+from batcher._core.model.entries import Entry, Group
 from tests.core.building import record
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from batcher._core.engine import Engine
-from batcher._core.entries import Batch, Entry
-from batcher._core.states import State
+from batcher._core.model.entries import Batch, Entry
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, Unknown, Written
 from batcher.policies import LaneRules, Quota, RetryPolicy

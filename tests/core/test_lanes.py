@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from batcher._core.entries import Group
 from batcher._core.lanes import fits
-from batcher._core.states import State
+from batcher._core.model.entries import Group
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
 from tests.core.building import make_lane, numbered, record

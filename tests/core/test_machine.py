@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from batcher._core.entries import Entry
+from batcher._core.model.entries import Entry
 from batcher.errors import InvalidGroup
 from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
 from batcher.policies import BreakerPolicy, Limits, RetryPolicy

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batcher._core.engine import Engine
-from batcher._core.entries import Entry
-from batcher._core.states import State
+from batcher._core.model.entries import Entry
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Retry
 from batcher.policies import Quota, RetryPolicy

@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from batcher._core.entries import Entry, Group
+from batcher._core.model.entries import Entry, Group
 from batcher._core.retries import given_up, may_try_again, not_sent, retry_at, too_late
 from batcher.outcomes import Cause, NotWritten, Retry, Unknown
 from batcher.policies import RetryPolicy

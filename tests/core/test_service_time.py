@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from batcher._core.concurrency import Allowance, ServiceTime, SharedAllowance
+from batcher._core.model.concurrency import Allowance, ServiceTime, SharedAllowance
 from batcher.outcomes import Retry
 from tests.core.building import answer, dispatched, make_engine, numbered, submit
 

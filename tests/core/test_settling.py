@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batcher._core.states import State
+from batcher._core.model.states import State
 from batcher.errors import RecordRejected
 from batcher.events import FlushReason
 from batcher.outcomes import (

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from batcher._core.entries import Entry
-from batcher._core.states import TRANSITIONS, State, advance, check
+from batcher._core.model.entries import Entry
+from batcher._core.model.states import TRANSITIONS, State, advance, check
 from tests.core.building import record
 
 LEGAL = {

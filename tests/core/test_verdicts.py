@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batcher._core.entries import NOT_ACCEPTED, Group
+from batcher._core.model.entries import NOT_ACCEPTED, Group
 from batcher._core.verdicts import (
     detail_of,
     doubted,

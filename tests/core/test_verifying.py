@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batcher._core.engine import Engine
-from batcher._core.entries import Batch, Entry
+from batcher._core.model.entries import Batch, Entry
 from batcher.events import FlushReason
 from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
 from batcher.policies import LaneRules, RetryPolicy

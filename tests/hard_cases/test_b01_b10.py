@@ -59,7 +59,7 @@ async def test_b01_no_wake_up_is_lost_between_flush_timer_and_submit():
 
 
 @guards(
-    "batcher._core.deadlines",
+    "batcher._core.model.deadlines",
     "Deadlines._refresh",
     "while heap and current.get(heap[0][2])",
     broken="while [] and (current.get(heap[0][2]))",
@@ -138,7 +138,10 @@ async def test_b03_a_full_batch_waits_for_no_further_record(options):
 
 @guards("batcher._core.lanes", "Lane._queue_due_at", "self.queue[0].due_at", broken="self.queue[-1].due_at")
 @guards(
-    "batcher._core.entries", "Entry.due_at.fget", "return self.accepted_at +", broken="return self.accepted_at // 1 +"
+    "batcher._core.model.entries",
+    "Entry.due_at.fget",
+    "return self.accepted_at +",
+    broken="return self.accepted_at // 1 +",
 )
 async def test_b04_the_delay_counts_from_the_first_record():
     """Not from the last one, nor from a tick, nor from the end of the call before.

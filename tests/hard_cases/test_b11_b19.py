@@ -166,7 +166,7 @@ async def test_b15_a_poisonous_record_is_neither_retried_for_ever_nor_takes_all_
     assert len(api.calls) <= 14
 
 
-@guards("batcher._core.entries", "Budget.spend", "if calls > self.calls:", broken="if False:")
+@guards("batcher._core.model.entries", "Budget.spend", "if calls > self.calls:", broken="if False:")
 async def test_b16_the_search_for_culprits_does_not_flood():
     """With every record bad, halving all of them would double the calls: the search ends with its budget.
 

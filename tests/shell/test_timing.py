@@ -27,7 +27,7 @@ from batcher import (
     RetryPolicy,
     Timing,
 )
-from batcher._core.attempts import Spells, freed, held, overlap
+from batcher._core.model.attempts import Spells, freed, held, overlap
 from tests.api import Api, gather
 
 pytestmark = pytest.mark.anyio

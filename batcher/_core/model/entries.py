@@ -6,13 +6,13 @@ from collections.abc import Hashable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from batcher._core.states import State
+from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.outcomes import Cause, ErrorDetail, Outcome, Written
 
 if TYPE_CHECKING:
-    from batcher._core.attempts import Attempt
     from batcher._core.lanes import Lane
+    from batcher._core.model.attempts import Attempt
 
 
 class NotAccepted(Outcome):

@@ -10,8 +10,8 @@ from batcher.events import FlushReason
 from batcher.timing import Timing
 
 if TYPE_CHECKING:
-    from batcher._core.entries import Batch, Entry
     from batcher._core.lanes import Lane
+    from batcher._core.model.entries import Batch, Entry
 
 # Spells of a lane that are known one by one, of each kind; those before them are evened out.
 _MOST = 16
