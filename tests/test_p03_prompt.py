@@ -217,7 +217,7 @@ async def test_p03_timers_do_not_pile_up():
             batcher.submit_nowait(n, key=n % 10)
         await anyio.wait_all_tasks_blocked()
         assert batcher.statistics().pending == 0
-        assert len(batcher._engine.house.deadlines) == 0
+        assert len(batcher._engine.accumulator.scheduler.deadlines) == 0
         start = anyio.current_time()
         await anyio.sleep(100)
         assert anyio.current_time() - start == 100

@@ -153,7 +153,7 @@ async def test_p09_a_lane_is_forgotten_when_it_is_idle():
         for n in range(1_000):
             await batcher.submit(n, key=f"tenant {n}")
         assert batcher.statistics().lanes == 0
-        assert len(batcher._engine.house.deadlines) == 0
+        assert len(batcher._engine.accumulator.scheduler.deadlines) == 0
 
 
 async def test_p09_a_pause_keeps_a_lane_until_it_has_passed():
@@ -179,11 +179,11 @@ async def test_p09_withdrawing_while_the_house_hangs_leaves_no_ghosts():
     async with Batcher(api, auto_batch=AutoBatchPolicy(max_records=1), limits=limits) as batcher:
         for n in range(32):
             batcher.submit_nowait(n, key=n)
-        house = batcher._engine.house
+        scheduler = batcher._engine.accumulator.scheduler
         for n in range(500):
             assert batcher.submit_nowait("x", key=f"tenant {n % 50}").withdraw()
         assert (batcher.statistics().lanes, batcher.statistics().pending) == (32, 32)
-        assert (len(house.ring), len(house.filling), len(house.deadlines)) == (0, 0, 0)
+        assert (len(scheduler.ready), len(scheduler.filling), len(scheduler.deadlines)) == (0, 0, 0)
 
 
 async def test_p09_places_held_by_what_is_parked_are_pressed_for_where_it_waits():
@@ -309,7 +309,12 @@ async def test_p09_counters_return_to_zero():
             await batcher.enqueue("x" * (n % 5 + 1), key=n % 4, identity=n % 9, deadline=500)
         await batcher.flush()
         statistics = batcher.statistics()
-        house = batcher._engine.house
+        held, scheduler = batcher._engine.accumulator, batcher._engine.accumulator.scheduler
         assert statistics.accepted == statistics.settled == sum(statistics.outcomes.values()) == 100
         assert (statistics.pending, statistics.pending_bytes, statistics.in_flight, statistics.lanes) == (0, 0, 0, 0)
-        assert (len(house.identities), len(house.deadlines), len(house.backoffs), len(house.ring)) == (0, 0, 0, 0)
+        assert (len(held.identities), len(scheduler.deadlines), len(held.backoffs), len(scheduler.ready)) == (
+            0,
+            0,
+            0,
+            0,
+        )

@@ -1,4 +1,4 @@
-"""Admission: who may enter a full house, and in which order.
+"""Admission control: who may enter when all places are taken, and in which order.
 
 Waiters go in by order of arrival among those whose lane has room; where places are shared out, those of the tenant that
 holds the fewest for its weight go first. A full lane holds up nobody else: its waiters are set aside until it has room
@@ -11,28 +11,62 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-from batcher._core.lanes import Lane
-from batcher._core.model.entries import Unit
-from batcher._core.tenants import Tenant
+from batcher._core.model.entries import Lane, Unit
+from batcher._core.model.tenants import Tenant
 from batcher.policies import Limits
+
+
+class TenantWaiters:
+    """The lanes of one tenant that somebody waits for. Stale pairs are skipped."""
+
+    __slots__ = ("_shown", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, Lane]] = []  # arrival of the first waiter, lane
+        self._shown: dict[Lane, int] = {}  # which pair of a lane is among these
+
+    def show(self, arrival: int, lane: Lane) -> None:
+        """Have the first waiter of *lane* looked at, if it is not among these already."""
+        if self._shown.get(lane) != arrival:
+            self._shown[lane] = arrival
+            heappush(self.heap, (arrival, lane))
+
+    def drop_first(self) -> None:
+        """Take out the first pair."""
+        arrival, lane = heappop(self.heap)
+        if self._shown.get(lane) == arrival:
+            del self._shown[lane]
 
 
 class Admission:
     """The ceilings, what is held against them, and the units that wait for a place."""
 
-    __slots__ = ("_heads", "_limits", "_sequence", "_waiting", "free_until", "pending", "pending_bytes", "queues")
+    __slots__ = (
+        "_heads",
+        "_limits",
+        "_of_tenants",
+        "_sequence",
+        "_waiting",
+        "fast_until",
+        "pending",
+        "pending_bytes",
+        "queues",
+        "under_pressure",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.pending = 0
         self.pending_bytes = 0
         # Below this many pending records a newcomer need not look closer; 0 as long as anybody waits.
-        self.free_until = limits.max_pending_records
+        self.fast_until = limits.max_pending_records
+        self.under_pressure = False  # everything has been made due for somebody who waits although his lane has room
         self._sequence = 0
         self._waiting = 0
         self.queues: dict[Lane, OrderedDict[Unit, int]] = {}  # who waits -> order of arrival
         # Share of its tenant, arrival, lane: of the first waiter of each lane that is not known to be full; or stale.
         self._heads: list[tuple[float, int, Lane]] = []
+        self._of_tenants: dict[Tenant, TenantWaiters] = {}
 
     def __len__(self) -> int:
         return self._waiting
@@ -48,7 +82,7 @@ class Admission:
             return False
         return lane.pending + count <= limits.lane_records and lane.pending_bytes + size <= limits.lane_bytes
 
-    def house_has_room(self, count: int, size: int) -> bool:
+    def has_room(self, count: int, size: int) -> bool:
         """Return whether all lanes together may hold that much more."""
         limits = self._limits
         return (
@@ -59,7 +93,7 @@ class Admission:
         """Return whether a newcomer has to wait: for room, or behind those who came first."""
         if lane in self.queues or not self.lane_has_room(lane, count, size):
             return True
-        return self._first() is not None or not self.house_has_room(count, size)
+        return self._first() is not None or not self.has_room(count, size)
 
     def impossible(self, count: int, size: int) -> str | None:
         """Return the ceiling that so much can never fit under, with figures; None if it can."""
@@ -114,16 +148,17 @@ class Admission:
             return
         if queue:
             arrival = next(iter(queue.values()))
-            if tenant.shown.get(lane) != arrival:
-                tenant.shown[lane] = arrival
-                heappush(tenant.waiting, (arrival, lane))
+            self._of_tenants.setdefault(tenant, TenantWaiters()).show(arrival, lane)
         self._show_first_of(tenant)
 
     def _show_first_of(self, tenant: Tenant) -> None:
         """Have the first waiter of *tenant* looked at whose lane has room."""
+        waiters = self._of_tenants.get(tenant)
+        if waiters is None:
+            return
         too_many: list[tuple[int, Lane]] = []  # for the tenant: groups
-        while tenant.waiting and tenant.pending < self._limits.lane_records:
-            arrival, lane = tenant.waiting[0]
+        while waiters.heap and tenant.pending < self._limits.lane_records:
+            arrival, lane = waiters.heap[0]
             queue = self.queues.get(lane)
             unit = next(iter(queue)) if queue else None
             if unit is not None and queue is not None and queue[unit] == arrival:
@@ -131,13 +166,13 @@ class Admission:
                     heappush(self._heads, (tenant.share, arrival, lane))
                     break
                 if tenant.pending + len(unit.members) > self._limits.lane_records:
-                    too_many.append(heappop(tenant.waiting))
+                    too_many.append(heappop(waiters.heap))
                     continue
-            heappop(tenant.waiting)  # gone, or its lane is full: release() brings it back
-            if tenant.shown.get(lane) == arrival:
-                del tenant.shown[lane]
+            waiters.drop_first()  # gone, or its lane is full: release() brings it back
         for each in too_many:
-            heappush(tenant.waiting, each)
+            heappush(waiters.heap, each)
+        if not waiters.heap:
+            del self._of_tenants[tenant]
 
     def enqueue(self, unit: Unit) -> None:
         """Make *unit* wait for its lane."""
@@ -145,7 +180,7 @@ class Admission:
         self._waiting += 1
         queue = self.queues.setdefault(unit.lane, OrderedDict())
         queue[unit] = self._sequence
-        self.free_until = 0
+        self.fast_until = 0
         if len(queue) == 1:
             self._show(unit.lane)
 
@@ -158,14 +193,14 @@ class Admission:
         if not queue:
             del self.queues[unit.lane]
             if not self.queues:
-                self.free_until = self._limits.max_pending_records
+                self.fast_until = self._limits.max_pending_records
         if was_head:
             self._show(unit.lane)
 
     def next_admitted(self) -> Unit | None:
         """Take out and count the next unit that may enter; None if nobody may."""
         unit = self._first()
-        if unit is None or not self.house_has_room(len(unit.members), unit.size):
+        if unit is None or not self.has_room(len(unit.members), unit.size):
             return None
         self.remove(unit)
         self.hold(unit.lane, len(unit.members), unit.size)
@@ -177,7 +212,7 @@ class Admission:
             yield from queue
 
     @property
-    def house_is_full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether somebody waits although his lane has room."""
         return self._first() is not None
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from operator import attrgetter
 
-from batcher._core.house import House
-from batcher._core.lanes import Lane, fits
+from batcher._core.accumulator import Accumulator
+from batcher._core.batches import Backoff
 from batcher._core.leaving import Leaving
-from batcher._core.model.entries import NO_EXTRAS, Backoff, Entry, Group, Unit
+from batcher._core.model.entries import NO_EXTRAS, Entry, Group, Lane, Unit
+from batcher._core.model.meters import Meter
 from batcher._core.model.states import State
-from batcher._core.pacing import Meter
 from batcher._core.returning import Returning
 from batcher._core.verbs import Verb
 from batcher.errors import InvalidGroup, InvalidRecord
@@ -22,15 +22,16 @@ _size_of, _extras_of = attrgetter("size"), attrgetter("extras")
 
 
 class Arriving:
-    """Lets records into the house: new ones, those that waited for a place, and those whose time has come."""
+    """Lets records in: new ones, those that waited for a place, and those whose time has come."""
 
-    def __init__(self, house: House, limits: Limits, leaving: Leaving, returning: Returning) -> None:
-        self.house = house
+    def __init__(self, accumulator: Accumulator, limits: Limits, leaving: Leaving, returning: Returning) -> None:
+        self._accumulator = accumulator
         self._max_bytes, self._max_lane_bytes = limits.max_pending_bytes, limits.lane_bytes
         self._leaving = leaving
         self._returning = returning
-        self._lanes = house.lanes
-        self._admission = house.admission
+        self._scheduler = accumulator.scheduler
+        self._lanes = accumulator.lanes.by_key
+        self._admission = accumulator.admission
 
     def submit(self, entry: Entry, key: Hashable, now: float) -> Verb:
         """Take a new *entry* in, or make it wait for a place (then its state is WAITING).
@@ -40,45 +41,47 @@ class Arriving:
         try:
             lane = self._lanes[key]
         except KeyError:
-            lane = self.house.open_lane(key, now)
+            lane = self._accumulator.lanes.open(key, now)
         entry.lane = lane
         admission, size = self._admission, entry.size
         if (
-            admission.pending >= admission.free_until
-            or lane.pending >= lane.careful_from
+            admission.pending >= admission.fast_until
+            or lane.pending >= lane.fast_until
             or entry.extras is not NO_EXTRAS
             or (
                 size
                 and (
-                    size > lane.hard_max_bytes
+                    size > lane.most_bytes
                     or lane.pending_bytes + size > self._max_lane_bytes
                     or admission.pending_bytes + size > self._max_bytes
                 )
             )
         ):
             return self._submit_with_care(entry, lane, now)
-        # House.accept() and Lane.append() for a fresh record without extras, unrolled.
+        # Accumulator.accept() and Queue.append() for a fresh record without extras, unrolled.
         entry.accepted_at = now
         entry.state = BUFFERED
         admission.pending += 1
         lane.pending += 1
         full = False
+        queue = lane.queue
         if size:
             admission.pending_bytes += size
             lane.pending_bytes += size
-            lane.size += size
-            full = lane.size >= lane.max_bytes
-        queue = lane.queue
-        queue.append(entry)
-        count = len(queue)
-        if full or (count >= lane.max_records and count - lane.dead >= lane.max_records):
-            if lane in self.house.ring or lane.in_flight >= lane.allowance.limit or lane.held_by is not None:
+            queue.size += size
+            full = queue.size >= queue.max_bytes
+        entries = queue.entries
+        entries.append(entry)
+        count = len(entries)
+        if full or (count >= queue.max_records and count - queue.dead >= queue.max_records):
+            held = lane.quota.held_by is not None or lane.in_flight >= lane.allowance.limit
+            if held or lane in self._scheduler.ready:
                 return NOTHING  # the end of a call will send it, or the end of a window
             self.collect(now)  # what is due already is served before new input
-            self.house.attend(lane, now)
+            self._scheduler.reschedule(lane, now)
             return Verb.DISPATCH if self._has_work() else Verb.CLOCK
         if count == 1:  # tombstones do not stand alone in a queue
-            self.house.expect(lane, now)
+            self._scheduler.note_arrival(lane, now)
             return Verb.CLOCK
         return NOTHING
 
@@ -88,22 +91,22 @@ class Arriving:
         :returns: how many were taken in; :meth:`submit` the others, and then :meth:`Engine.complete` the last
         """
         self.collect(now)  # what is due already is served before new input
-        lane = self._lanes.get(key) or self.house.open_lane(key, now)
+        lane = self._lanes.get(key) or self._accumulator.lanes.open(key, now)
         admission = self._admission
-        room = min(admission.free_until - admission.pending, lane.careful_from - lane.pending)
+        room = min(admission.fast_until - admission.pending, lane.fast_until - lane.pending)
         taken = entries if len(entries) <= room else entries[: max(0, int(room))]
         size = sum(map(_size_of, taken))
         if not taken or not self._are_plain(taken, size, lane):
-            self.house.forget_if_idle(lane, now)
+            self._accumulator.lanes.forget_if_idle(lane, now)
             return 0
         for entry in taken:
             entry.lane = lane
             entry.accepted_at = now
             entry.state = BUFFERED
         admission.hold(lane, len(taken), size)
-        lane.queue.extend(taken)
-        lane.size += size
-        self.house.expect(lane, now)
+        lane.queue.entries.extend(taken)
+        lane.queue.size += size
+        self._scheduler.note_arrival(lane, now)
         return len(taken)
 
     def _are_plain(self, entries: Sequence[Entry], size: int, lane: Lane) -> bool:
@@ -111,16 +114,16 @@ class Arriving:
         if any(extras is not NO_EXTRAS for extras in set(map(_extras_of, entries))):
             return False
         return not size or (
-            max(map(_size_of, entries)) <= lane.hard_max_bytes
+            max(map(_size_of, entries)) <= lane.most_bytes
             and lane.pending_bytes + size <= self._max_lane_bytes
             and self._admission.pending_bytes + size <= self._max_bytes
         )
 
     def _submit_with_care(self, entry: Entry, lane: Lane, now: float) -> Verb:
-        if entry.size > lane.hard_max_bytes:
-            self.house.forget_if_idle(lane, now)
+        if entry.size > lane.most_bytes:
+            self._accumulator.lanes.forget_if_idle(lane, now)
             raise InvalidRecord(
-                f"the record is too large: {entry.size} bytes exceed the {lane.hard_max_bytes} that one call may carry"
+                f"the record is too large: {entry.size} bytes exceed the {lane.most_bytes} that one call may carry"
             )
         admission = self._admission
         if lane in admission.queues and entry.extras is NO_EXTRAS and admission.impossible(1, entry.size) is None:
@@ -135,42 +138,42 @@ class Arriving:
 
         :raises InvalidGroup: it breaks a rule; nothing of it was accepted
         """
-        lane = self._lanes.get(key) or self.house.open_lane(key, now)
+        lane = self._lanes.get(key) or self._accumulator.lanes.open(key, now)
         group = Group(members)
         group.lane = lane
         if problem := self._group_problem(group):
-            self.house.forget_if_idle(lane, now)
+            self._accumulator.lanes.forget_if_idle(lane, now)
             raise InvalidGroup(problem)
         for member in members:
             member.lane = lane
         return group, self._admit(group, now)
 
     def _group_problem(self, group: Group) -> str | None:
-        if not group.lane.all_or_none:
+        if not group.lane.rules.all_or_none:
             return "this destination cannot apply these writes all or none: submit them without all_or_none"
         if len(set(group.identities)) < len(group.identities):
             return "two writes of the group touch the same record: merge them into one"
-        problem = fits(group.lane, group) or self._admission.impossible(len(group.members), group.size)
+        problem = group.lane.fits(group) or self._admission.impossible(len(group.members), group.size)
         return problem and f"the group is too large: {problem}; a group is never split"
 
     def _admit(self, unit: Unit, now: float) -> Verb:
         admission, count = self._admission, len(unit.members)
         try:
-            self.house.identities.probe(unit)
+            self._accumulator.identities.probe(unit)
         except Exception:
-            self.house.forget_if_idle(unit.lane, now)
+            self._accumulator.lanes.forget_if_idle(unit.lane, now)
             raise
         for member in unit.members:
             member.state = State.WAITING
         if problem := admission.impossible(count, unit.size):
-            self.house.forget_if_idle(unit.lane, now)
+            self._accumulator.lanes.forget_if_idle(unit.lane, now)
             raise InvalidRecord(f"the record is too large: {problem}")
         if unit.lane.filled_by(unit):
             self.collect(now)  # what is due already is served before new input
-            self.house.keep(unit.lane)  # forgotten if what has just expired was its last
+            self._accumulator.lanes.keep(unit.lane)  # forgotten if what has just expired was its last
         if admission.must_wait(unit.lane, count, unit.size):
             admission.enqueue(unit)
-            self.house.watch_expiry(unit)
+            self._accumulator.watch_expiry(unit)
             self._press(unit.lane, now)
             return Verb.WAIT
         admission.hold(unit.lane, count, unit.size)
@@ -178,39 +181,39 @@ class Arriving:
         return Verb.DISPATCH if self._has_work() else Verb.CLOCK
 
     def _accept(self, unit: Unit, now: float) -> None:
-        self.house.accept(unit, now)
-        self.tell_early(unit.lane, now)
-        breakers = self.house.breakers
+        self._accumulator.accept(unit, now)
+        self.expire_early(unit.lane, now)
+        breakers = self._accumulator.breakers
         if (unit.lane.breaker is not None or breakers.open) and (why := breakers.refuses(unit.lane, now)):
             self._leaving.withdraw(unit, now, why)
             self.collect(now)  # who waited for it
 
-    def tell_early(self, lane: Lane, now: float) -> None:
+    def expire_early(self, lane: Lane, now: float) -> None:
         """Settle those whose deadline comes before the end of a pause of their lane."""
-        if lane.mortal is not None and lane.paused_until > now:
-            self._leaving.tell_early(lane, lane.paused_until, "its lane is paused", now)
+        if lane.expiring is not None and lane.paused_until > now:
+            self._leaving.expire_early(lane, lane.paused_until, "its lane is paused", now)
 
     def _has_work(self) -> bool:
         """Return whether a poll has something to do now. While no call may leave, the end of one will ask."""
-        house = self.house
-        if house.settled or house.admitted:
+        accumulator = self._accumulator
+        if accumulator.settled or accumulator.admitted:
             return True
-        return bool(house.ring or house.pacing.awake) and len(house.in_flight) < house.allowance.limit
+        return self._scheduler.has_ready and len(accumulator.in_flight) < accumulator.allowance.limit
 
     def _press(self, lane: Lane, now: float) -> None:
         """Make half-filled batches due when they hold the places that others wait for."""
-        lane.force(FlushReason.PRESSURE)
-        self.house.attend(lane, now)
+        lane.queue.force(FlushReason.PRESSURE)
+        self._scheduler.reschedule(lane, now)
         if lane.parked:  # what holds these places waits for a batch of another lane
-            self.house.press(now)
+            self._scheduler.force_all(FlushReason.PRESSURE, now)
         self._press_all(now)
 
     def _press_all(self, now: float) -> None:
-        """Notice whether the house has become full for somebody whose lane has room, or no longer is."""
-        house, full = self.house, self._admission.house_is_full
-        if full and not house.under_pressure:
-            house.press(now)
-        house.under_pressure = full
+        """Notice whether the batcher has become full for somebody whose lane has room, or no longer is."""
+        full = self._admission.is_full
+        if full and not self._admission.under_pressure:
+            self._scheduler.force_all(FlushReason.PRESSURE, now)
+        self._admission.under_pressure = full
 
     def bring_in(self, now: float) -> None:
         """Bring in everything whose time has come, and everybody for whom there is a place."""
@@ -220,27 +223,27 @@ class Arriving:
 
     def collect(self, now: float) -> None:
         """Bring in everything whose time has come."""
-        house = self.house
-        if house.deadlines.next_at > now:
+        scheduler = self._scheduler
+        if scheduler.deadlines.next_at > now:
             return
-        for item in house.deadlines.pop_due(now):
+        for item in scheduler.deadlines.pop_due(now):
             if isinstance(item, Lane):
-                house.attend(item, now)
-                house.forget_if_idle(item, now)
+                scheduler.reschedule(item, now)
+                self._accumulator.lanes.forget_if_idle(item, now)
             elif isinstance(item, Backoff):
                 self._returning.bring_back(item, now)
-            elif item is house.budget:
+            elif item is self._accumulator.budget:
                 self._returning.go_on(now)
             elif isinstance(item, Meter):
-                house.pacing.look_at(item, now)
+                scheduler.pacing.look_at(item, now)
             else:
                 assert isinstance(item, (Entry, Group))
                 self._leaving.withdraw(item, now, "its deadline passed")
 
     def _let_in(self, now: float) -> None:
-        house, admission = self.house, self._admission
+        admission = self._admission
         while (unit := admission.next_admitted()) is not None:
-            house.under_pressure = house.under_pressure and admission.house_is_full
+            admission.under_pressure = admission.under_pressure and admission.is_full
             self._accept(unit, now)
-            house.admitted.append(unit)
+            self._accumulator.admitted.append(unit)
         self._press_all(now)

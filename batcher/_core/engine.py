@@ -11,12 +11,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from math import inf
 from typing import Any
 
+from batcher._core.accumulator import Accumulator, unit_of
 from batcher._core.arriving import Arriving
-from batcher._core.breakers import GOOD, Sign
-from batcher._core.house import House, unit_of
-from batcher._core.lanes import Lane
+from batcher._core.batches import Batch, cut
 from batcher._core.leaving import Leaving
-from batcher._core.model.entries import Batch, Entry, Unit
+from batcher._core.model.breakers import GOOD, Signal
+from batcher._core.model.entries import Entry, Lane, Unit
 from batcher._core.model.states import State
 from batcher._core.pacing import note
 from batcher._core.retries import asks
@@ -28,7 +28,7 @@ from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
 
 PROBE = 1  # records of a batch that finds out whether a breaker may be closed
-_A_BUG = Sign(congested=True, failure="an error in the batcher")
+_A_BUG = Signal(congested=True, failure="an error in the batcher")
 _AGAIN = frozenset({FlushReason.RETRY, FlushReason.VERIFY, FlushReason.ISOLATION})
 
 
@@ -46,12 +46,14 @@ class Engine:
         numbers: Iterator[int] | None = None,
     ) -> None:
         self._next_number = (numbers or _naturals()).__next__
-        self.house = house = House(auto_batch, retry, limits, rules_of)
+        self.accumulator = accumulator = Accumulator(auto_batch, retry, limits, rules_of)
+        self._scheduler = accumulator.scheduler
         self._limits = limits
         self._retry = retry
-        self._settling = Settling(house, retry, atomic)
-        self._leaving = Leaving(house)
-        self._arriving = arriving = Arriving(house, limits, self._leaving, Returning(house, retry, self._leaving))
+        self._settling = Settling(accumulator, retry, atomic)
+        self._leaving = Leaving(accumulator)
+        returning = Returning(accumulator, retry, self._leaving)
+        self._arriving = arriving = Arriving(accumulator, limits, self._leaving, returning)
         # As they are: a call less for every record.
         self.submit = arriving.submit
         self.submit_many = arriving.submit_many
@@ -62,7 +64,7 @@ class Engine:
     @property
     def next_at(self) -> float:
         """When to poll at the latest, if nothing else happens."""
-        return self.house.deadlines.next_at
+        return self._scheduler.deadlines.next_at
 
     @property
     def max_in_flight(self) -> int:
@@ -72,76 +74,71 @@ class Engine:
     @property
     def pending(self) -> int:
         """Records accepted and not settled."""
-        return self.house.admission.pending
+        return self.accumulator.admission.pending
 
     def outcomes(self) -> Counter[str]:
         """Return how many records are settled, by outcome kind."""
-        return Counter(self.house.outcomes)
+        return Counter(self.accumulator.outcomes)
 
     @property
     def in_flight(self) -> int:
         """Calls out."""
-        return len(self.house.in_flight)
+        return len(self.accumulator.in_flight)
 
     def poll(self, now: float) -> Plan:
         """Return all that is to be done now."""
-        house = self.house
-        if house.deadlines.next_at <= now or house.admission.queues:
+        accumulator, scheduler = self.accumulator, self._scheduler
+        if scheduler.deadlines.next_at <= now or accumulator.admission.queues:
             self._arriving.bring_in(now)
         batches: list[Batch] = []
-        ring, awake = house.ring, house.pacing.awake
-        while (ring or awake) and len(house.in_flight) < house.allowance.limit:
-            lane = house.pacing.release(now, house.closes_at) if awake else None
-            if lane is None:
-                if not ring:
-                    break
-                lane = ring.take()
-            if (lane.breaker is not None or house.breakers.open) and (why := house.breakers.refuses(lane, now)):
+        breakers = accumulator.breakers
+        while len(accumulator.in_flight) < accumulator.allowance.limit and (lane := scheduler.take(now)) is not None:
+            if (lane.breaker is not None or breakers.open) and (why := breakers.refuses(lane, now)):
                 self._leaving.give_up(lane, now, why)
                 self._arriving.bring_in(now)  # who waited for a place, or for one of these
-            elif house.closing and lane.paused_until > house.closes_at:
+            elif scheduler.closing and lane.paused_until > scheduler.closes_at:
                 self._leaving.give_up(lane, now, "its lane is paused beyond the shutdown timeout")
             elif lane.in_flight >= lane.allowance.limit:
-                house.filling[lane] = None  # the end of a call brings it back
+                scheduler.filling[lane] = None  # the end of a call brings it back
             elif self._may_send(lane, now) and self._keeps_quotas(lane, now):
                 batches.append(self._cut(lane, now))
-                house.attend(lane, now)
-        settled, house.settled = house.settled, []
-        admitted, house.admitted = house.admitted, []
-        return Plan(batches, settled, admitted, house.deadlines.next_at)
+                scheduler.reschedule(lane, now)
+        settled, accumulator.settled = accumulator.settled, []
+        admitted, accumulator.admitted = accumulator.admitted, []
+        return Plan(batches, settled, admitted, scheduler.deadlines.next_at)
 
     def _may_send(self, lane: Lane, now: float) -> bool:
         at = lane.due_at()
-        if at is None or lane.paused_until > now or (at > now and not self.house.closing):
+        if at is None or lane.paused_until > now or (at > now and not self._scheduler.closing):
             if lane.paused_until <= now:
                 lane.due_since = inf
-            self.house.attend(lane, now)  # what made it due has been withdrawn, or it was paused since
+            self._scheduler.reschedule(lane, now)  # what made it due has been withdrawn, or it was paused since
             return False
         return True
 
     def _keeps_quotas(self, lane: Lane, now: float) -> bool:
-        if not lane.meters:
+        if not lane.quota.meters:
             return True
-        held_until = self.house.pacing.hold(lane, now)
+        held_until = self._scheduler.pacing.hold(lane, now)
         if held_until is not None:
-            self._leaving.tell_early(lane, held_until, "its quota is used up", now)
+            self._leaving.expire_early(lane, held_until, "its quota is used up", now)
             self._arriving.bring_in(now)  # who waited for a place, or for one of these
-        if held_until is not None and self.house.closing and held_until > self.house.closes_at:
-            self.house.pacing.unhold(lane, now)
+        if held_until is not None and self._scheduler.closing and held_until > self._scheduler.closes_at:
+            self._scheduler.pacing.unhold(lane, now)
             self._leaving.give_up(lane, now, "its quota is used up beyond the shutdown timeout")
         return held_until is None
 
     def _cut(self, lane: Lane, now: float) -> Batch:
-        house = self.house
-        most = PROBE if house.breakers.begin(lane, now) else inf
-        batch = lane.cut(now, house.closing, most, self._next_number())
+        accumulator = self.accumulator
+        most = PROBE if accumulator.breakers.begin(lane, now) else inf
+        batch = cut(lane, now, closing=self._scheduler.closing, most=most, number=self._next_number())
         note(lane, len(batch.entries), now)
-        house.ring.note_sent(lane, len(batch.entries))
+        self._scheduler.ready.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN and not batch.entries[-1].extras.retries:  # what comes again stands in front
-            house.budget.note_call(now)
-        house.in_flight[batch] = None
+            accumulator.budget.note_call(now)
+        accumulator.in_flight[batch] = None
         lane.in_flight += 1
-        batch.changes = lane.allowance.note_sent(lane.in_flight), house.allowance.note_sent(len(house.in_flight))
+        batch.changes = lane.allowance.note_sent(lane.in_flight), accumulator.allowance.note_sent(self.in_flight)
         return batch
 
     # Back
@@ -152,54 +149,55 @@ class Engine:
         :param answer: one verdict per record in a sequence, or an exception; anything else is Unknown
         :param jitter: drawn evenly from 0 to 1
         """
-        house = self.house
-        if batch not in house.in_flight:
+        accumulator = self.accumulator
+        if batch not in accumulator.in_flight:
             return  # aborted meanwhile; its records have their outcome
-        del house.in_flight[batch]
+        del accumulator.in_flight[batch]
         batch.attempt.ended_at = min(batch.attempt.ended_at, now)
         batch.lane.in_flight -= 1
-        if batch.parting:
-            house.part_late(batch, now)
-        sign = _A_BUG
+        if batch.given_up:
+            accumulator.free_given_up(batch, now)
+        signal = _A_BUG
         try:
-            sign = self._settling.settle(batch, answer, now, jitter)
+            signal = self._settling.settle(batch, answer, now, jitter)
         except Exception as error:
             # A bug, ours or of a verdict. Whatever it was, nobody is left without an outcome.
             for unit in dict.fromkeys(map(unit_of, batch.entries)):
                 if unit.state is State.IN_FLIGHT:
-                    house.settle(unit, [Unknown(error)] * len(unit.members), now)
+                    accumulator.settle(unit, [Unknown(error)] * len(unit.members), now)
             raise
         finally:
-            self._learn(batch, sign, now)
-        if batch.lane.mortal is not None:
-            self._arriving.tell_early(batch.lane, now)
-        house.attend(batch.lane, now)
-        house.forget_if_idle(batch.lane, now)
+            self._learn(batch, signal, now)
+        if batch.lane.expiring is not None:
+            self._arriving.expire_early(batch.lane, now)
+        self._scheduler.reschedule(batch.lane, now)
+        accumulator.lanes.forget_if_idle(batch.lane, now)
 
-    def _learn(self, batch: Batch, sign: Sign, now: float) -> None:
+    def _learn(self, batch: Batch, signal: Signal, now: float) -> None:
         """Take from a call what it says of the destination."""
-        house, lane = self.house, batch.lane
+        accumulator, lane = self.accumulator, batch.lane
         of_lane, of_all = batch.changes
-        slow = sign is GOOD and not batch.asks and lane.note_answer(batch, now)
-        lane.allowance.note_answer(of_lane, congested=sign.congested, slow=slow)
-        house.allowance.note_answer(lane, of_all, congested=sign.congested)
+        slow = signal is GOOD and not batch.asks and lane.note_call(len(batch.sent), now - batch.dispatched_at)
+        lane.allowance.note_answer(of_lane, congested=signal.congested, slow=slow)
+        accumulator.allowance.note_answer(lane, of_all, congested=signal.congested)
         if lane.small_until <= now:
             lane.fill_up()
-        if batch.asks and sign.failure is None:
+        if batch.asks and signal.failure is None:
             return  # an answer to a question says nothing of how writes fare
-        breaker, closed = lane.breaker, house.breakers.closed
-        refused = house.breakers.note(lane, sign, now)
+        breaker, closed = lane.breaker, accumulator.breakers.closed
+        refused = accumulator.breakers.note(lane, signal, now)
         if lane.breaker is not breaker:
-            house.be_careful(lane)
-        if house.breakers.closed != closed:
-            for each in house.lanes.values():
-                house.be_careful(each)
+            accumulator.lanes.limit_fast_path(lane)
+        if accumulator.breakers.closed != closed:
+            for each in accumulator.lanes.by_key.values():
+                accumulator.lanes.limit_fast_path(each)
         if refused is not None:
-            self._leaving.refuse(list(house.lanes.values()) if refused.everybody else [lane], refused.why, now)
+            lanes = list(accumulator.lanes.by_key.values()) if refused.everybody else [lane]
+            self._leaving.refuse(lanes, refused.why, now)
             if refused.everybody:
-                house.allowance.probe()
+                accumulator.allowance.probe()
         else:
-            house.allowance.resume()
+            accumulator.allowance.resume()
 
     def give_up_on(self, batch: Batch, error: BaseException, now: float) -> bool:
         """Settle the records of a call that takes too long, and return whether that is allowed.
@@ -207,12 +205,12 @@ class Engine:
         Until it has ended the call keeps its slot and its identities: one that ignores its cancellation is
         still out. Records that will be sent again wait for that, too, or they would be out twice.
         """
-        again = self._retry.sends_again(idempotent=batch.lane.idempotent) or asks(self._retry, batch.lane)
-        if batch not in self.house.in_flight or not batch.entries or again:
+        again = self._retry.sends_again(idempotent=batch.lane.rules.idempotent) or asks(self._retry, batch.lane)
+        if batch not in self.accumulator.in_flight or not batch.entries or again:
             return False
         fates = [Unknown(error)] * len(batch.entries)
         batch.attempt.ended_at = now
-        batch.parting = list(self.house.settle_here(batch.lane, batch.entries, fates, batch.size, now))
+        batch.given_up = list(self.accumulator.settle_only(batch.lane, batch.entries, fates, batch.size, now))
         batch.entries = ()
         return True
 
@@ -224,24 +222,24 @@ class Engine:
 
     def pending_entries(self) -> Iterator[Entry]:
         """Yield every accepted and unsettled record."""
-        for unit in self.house.pending_units():
+        for unit in self.accumulator.pending_units():
             yield from unit.members
 
     def flush(self, now: float) -> None:
         """Make everything accepted so far due. Overrides no pause and no backoff."""
-        for unit in self.house.pending_units():
+        for unit in self.accumulator.pending_units():
             if unit.state is State.PARKED and isinstance(unit, Entry):
                 unit.own_extras().force = FlushReason.FLUSH
-        for lane in self.house.lanes.values():
-            lane.force(FlushReason.FLUSH)
-            self.house.attend(lane, now)
+        for lane in self.accumulator.lanes.by_key.values():
+            lane.queue.force(FlushReason.FLUSH)
+            self._scheduler.reschedule(lane, now)
 
     def complete(self, last: Entry, now: float) -> None:
         """Make due what a ``submit_all`` has put in; *last* is its last record."""
         if last.state in (State.WAITING, State.PARKED):
             last.own_extras().force = FlushReason.SUBMIT_ALL
-        last.lane.force(FlushReason.SUBMIT_ALL)
-        self.house.attend(last.lane, now)
+        last.lane.queue.force(FlushReason.SUBMIT_ALL)
+        self._scheduler.reschedule(last.lane, now)
 
     def close(self, now: float, until: float) -> None:
         """Close the gate and make everything due. What cannot be sent by *until* is settled now."""

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from batcher._core.lanes import Lane
-from batcher._core.model.entries import Entry
+from batcher._core.model.entries import Entry, Lane
 
 HOUR = 3600.0
 # Things that are remembered at most, of each kind; beyond that the oldest is forgotten.
@@ -24,7 +23,7 @@ class Memory:
     def learn(self, lane: Lane, now: float) -> None:
         """Remember what batches of *lane* are filled to."""
         lane.small_until = now + HOUR
-        self._sizes[lane.key] = lane.max_records, lane.max_bytes, lane.small_until
+        self._sizes[lane.key] = lane.queue.max_records, lane.queue.max_bytes, lane.small_until
         self._sizes.move_to_end(lane.key)
         _keep_in_bounds(self._sizes)
 

@@ -8,121 +8,20 @@ before it for ever.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
-from typing import cast
 
-from batcher._core.lanes import Lane
-from batcher._core.model.attempts import freed, held
 from batcher._core.model.deadlines import Deadlines
+from batcher._core.model.entries import Lane
+from batcher._core.model.intervals import begun, ended
+from batcher._core.model.meters import UNMETERED, Meter, Metered
 from batcher.policies import Quota
-
-# A meter remembers this many slots of its window at most. A slot counts as used at its end, so that joining calls
-# errs on the side of the quota.
-_SLOTS = 1000
-
-
-class Turns:
-    """Held lanes, those that were held first in front."""
-
-    __slots__ = ("_turns",)
-
-    def __init__(self) -> None:
-        self._turns = Deadlines()
-
-    def __bool__(self) -> bool:
-        return bool(self._turns)
-
-    def __iter__(self) -> Iterator[Lane]:
-        return cast(Iterator[Lane], iter(self._turns))
-
-    @property
-    def first(self) -> Lane:
-        """Whose turn it is; there must be one."""
-        return cast(Lane, self._turns.first)
-
-    def add(self, lane: Lane) -> None:
-        """Have a lane wait, according to its turn."""
-        self._turns.schedule(lane, lane.turn)
-
-    def remove(self, lane: Lane) -> None:
-        """Have it wait no longer."""
-        self._turns.drop(lane)
-
-    def someone_precedes(self, lane: Lane) -> bool:
-        """Return whether a lane waits whose turn comes before that of *lane*."""
-        return self._turns.next_at < lane.turn
-
-
-class Meter:
-    """What one quota has seen within its window."""
-
-    __slots__ = (
-        "_calls",
-        "_max_calls",
-        "_max_records",
-        "_records",
-        "_slots",
-        "_width",
-        "lanes",
-        "name",
-        "per",
-        "waiting",
-    )
-
-    def __init__(self, quota: Quota, name: Hashable) -> None:
-        self.name = name
-        self.per = quota.per
-        self.lanes = 0  # that are metered by it; forgotten with the last of them
-        self.waiting = Turns()
-        self._max_calls = quota.calls
-        self._max_records = quota.records
-        self._width = quota.per / _SLOTS
-        self._slots: deque[list[float]] = deque()  # began at, ended at, calls, records
-        self._calls = 0.0
-        self._records = 0.0
-
-    def free_at(self, records: int, now: float) -> float:
-        """Return the first time at which a call with that many records keeps the quota; *now* if it does."""
-        self._expire(now)
-        calls_left, records_left = self._max_calls - self._calls, self._max_records - self._records
-        free_at = now
-        slots = iter(self._slots)  # an empty window has room, for no call carries more than the quota allows
-        while calls_left < 1 or records_left < records:
-            _, ended_at, calls, carried = next(slots)
-            calls_left += calls
-            records_left += carried
-            free_at = ended_at + self.per
-        return free_at
-
-    def note(self, records: int, now: float) -> None:
-        """Count a call that leaves now."""
-        self._calls += 1
-        self._records += records
-        if self._slots and now - self._slots[-1][0] < self._width:
-            slot = self._slots[-1]
-            slot[1] = now
-            slot[2] += 1
-            slot[3] += records
-        else:
-            self._slots.append([now, now, 1, records])
-
-    def empty_at(self) -> float:
-        """Return when the window will be empty; ``-inf`` if it is."""
-        return self._slots[-1][1] + self.per if self._slots else -inf
-
-    def _expire(self, now: float) -> None:
-        while self._slots and self._slots[0][1] + self.per <= now:
-            _, _, calls, records = self._slots.popleft()
-            self._calls -= calls
-            self._records -= records
 
 
 class Pacing:
     """All meters, and the lanes that they hold."""
 
-    def __init__(self, quotas: Sequence[Quota], deadlines: Deadlines) -> None:
+    def __init__(self, quotas: Sequence[Quota], deadlines: Deadlines[Hashable]) -> None:
         self._quotas = quotas
         self._deadlines = deadlines
         self._meters: dict[Hashable, Meter] = {}
@@ -138,8 +37,9 @@ class Pacing:
 
         Whatever ``Quota.by`` raises leaves all as it was.
         """
-        lane.meters = tuple(self._meter(index, quota, lane.key) for index, quota in enumerate(self._quotas))
-        for meter in lane.meters:
+        meters = tuple(self._meter(index, quota, lane.key) for index, quota in enumerate(self._quotas))
+        lane.quota = Metered(meters)
+        for meter in meters:
             self._meters[meter.name] = meter
             meter.lanes += 1
         lane.allow(min(quota.records for quota in self._quotas), inf)
@@ -151,9 +51,8 @@ class Pacing:
     def leave(self, lane: Lane, now: float) -> None:
         """Forget a lane, and with the last lane its meters, once their windows are empty."""
         self.unhold(lane, now)
-        lane.turn = inf
-        meters, lane.meters = lane.meters, ()
-        for meter in meters:
+        quota, lane.quota = lane.quota, UNMETERED
+        for meter in quota.meters:
             meter.lanes -= 1
             self.look_at(meter, now)
 
@@ -169,37 +68,38 @@ class Pacing:
 
     def hold(self, lane: Lane, now: float) -> float | None:
         """Hold *lane* if its next call would break a quota; return when it may go then, or None if it may go now."""
-        records, held_by, until = lane.next_records(now), None, now
-        for meter in lane.meters:
+        quota, records, held_by, until = lane.quota, lane.next_records(now), None, now
+        for meter in quota.meters:
             free_at = meter.free_at(records, now)
-            if free_at > until or (held_by is None and meter.waiting.someone_precedes(lane)):
+            someone_precedes = meter.waiting.next_at < quota.turn
+            if free_at > until or (held_by is None and someone_precedes):
                 held_by, until = meter, free_at
         if held_by is None:
-            lane.turn = inf
+            quota.turn = inf
             return None
-        lane.holds = held(lane.holds, now)
-        if lane.turn == inf:
+        lane.blocked = lane.blocked._replace(quota=begun(lane.blocked.quota, now))
+        if quota.turn == inf:
             self._turn += 1
-            lane.turn = self._turn
-        held_by.waiting.add(lane)
-        lane.held_by = held_by
+            quota.turn = self._turn
+        held_by.waiting.schedule(lane, quota.turn)
+        quota.held_by = held_by
         if until > now:  # else others come first, and the meter is looked at for their sake
             self._deadlines.schedule(held_by, until)
         return until
 
     def unhold(self, lane: Lane, now: float) -> None:
         """Let go of a lane, if it is held."""
-        if lane.held_by is not None:
-            lane.holds = freed(lane.holds, now)
-            lane.held_by.waiting.remove(lane)
-            lane.held_by = None
+        if lane.quota.held_by is not None:
+            lane.blocked = lane.blocked._replace(quota=ended(lane.blocked.quota, now))
+            lane.quota.held_by.waiting.drop(lane)
+            lane.quota.held_by = None
 
     def release(self, now: float, closes_at: float) -> Lane | None:
         """Let go of the lane whose turn it is, if its meter has room; or if that will not be before *closes_at*."""
         while self.awake:
             meter = next(iter(self.awake))
             if meter.waiting:
-                lane = meter.waiting.first
+                lane: Lane = meter.waiting.first
                 free_at = meter.free_at(lane.next_records(now), now)
                 if free_at <= now or free_at > closes_at:
                     self.unhold(lane, now)
@@ -216,5 +116,5 @@ class Pacing:
 
 def note(lane: Lane, records: int, now: float) -> None:
     """Count a call of *lane* that leaves now."""
-    for meter in lane.meters:
+    for meter in lane.quota.meters:
         meter.note(records, now)

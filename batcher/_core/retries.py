@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from batcher._core.lanes import Lane
-from batcher._core.model.entries import Entry, Unit
+from batcher._core.model.entries import Entry, Lane, Unit
 from batcher.outcomes import Cause, NotWritten, Outcome, Retry, Unknown, describe_cause
 from batcher.policies import RetryPolicy
 
@@ -37,13 +36,13 @@ def may_ask(policy: RetryPolicy, unit: Unit, at: float, closes_at: float) -> boo
 
 def asks(policy: RetryPolicy, lane: Lane) -> bool:
     """Return whether the destination is asked what became of records of *lane* whose answer was lost."""
-    return policy.on_unknown == "verify" and lane.verifiable and not lane.idempotent
+    return policy.on_unknown == "verify" and lane.rules.verifiable and not lane.rules.idempotent
 
 
 def too_late(policy: RetryPolicy, unit: Unit, retry: Retry, now: float, closes_at: float) -> str | None:
     """Return that *retry* asks for a try that nobody may wait for, in words; None if it asks for no such thing."""
     after = retry.after
-    doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+    doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.rules.idempotent)
     if not after or doubtful:  # which is not sent again however soon
         return None
     end = now + after

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batcher._core.breakers import GOOD, Sign
-from batcher._core.house import House, unit_of
+from batcher._core.accumulator import Accumulator, unit_of
+from batcher._core.batches import Backoff, Batch
 from batcher._core.isolating import Isolating
-from batcher._core.lanes import Lane
-from batcher._core.model.attempts import come_back
-from batcher._core.model.entries import Backoff, Batch, Bundle, Entry, Group, Unit
+from batcher._core.model.breakers import GOOD, Signal
+from batcher._core.model.entries import Entry, Group, Lane, Unit
 from batcher._core.model.states import State, advance
 from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at, too_late
+from batcher._core.timings import goes_again
 from batcher._core.verdicts import (
     detail_of,
     doubted,
@@ -27,30 +27,32 @@ from batcher._core.verdicts import (
     sign_of,
     verified,
 )
+from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, RolledBack, Unknown
 from batcher.policies import RetryPolicy
 
 
 class Settling:
-    """Applies the answers of calls to the house."""
+    """Applies the answers of calls."""
 
-    def __init__(self, house: House, policy: RetryPolicy, atomic: bool) -> None:
-        self._house = house
+    def __init__(self, accumulator: Accumulator, policy: RetryPolicy, atomic: bool) -> None:
+        self._accumulator = accumulator
+        self._scheduler = accumulator.scheduler
         self._policy = policy
         self._atomic = atomic
-        self._isolating = Isolating(house, policy, self._settle)
+        self._isolating = Isolating(accumulator, policy, self._settle)
 
-    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> Signal:
         """Apply what a call returned, or the exception that it raised; return what it says of the destination."""
         try:
             return self._settled(batch, answer, now, jitter)
         finally:
-            if batch.bundle is not None:
+            if batch.sealed is not None:
                 self._isolating.go_on(batch, now, jitter)
 
-    def _settled(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+    def _settled(self, batch: Batch, answer: Any, now: float, jitter: float) -> Signal:
         if not batch.entries:
-            return Sign(congested=True, failure=TimeoutError())  # a call that was given up on
+            return Signal(congested=True, failure=TimeoutError())  # a call that was given up on
         if batch.asks:
             return self._verified(batch, answer, now, jitter)
         if isinstance(answer, BaseException):
@@ -59,9 +61,9 @@ class Settling:
         if isinstance(verdicts, Unknown):
             count_attempt(batch.entries)
             self._settle(batch.entries, [verdicts] * len(batch.entries), now, jitter)
-            return Sign(failure=verdicts.cause)
+            return Signal(failure=verdicts.cause)
         if plain(verdicts):
-            self._house.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
+            self._accumulator.settle_all(batch.lane, batch.entries, verdicts, batch.size, now)
             return GOOD
         if batch.group is not None:
             self._answered_group(batch.group, verdicts, now, jitter)
@@ -78,7 +80,7 @@ class Settling:
 
     def _settle_as_told(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
         if entries:
-            self._house.settle_all(entries[0].lane, entries, fates, sum(entry.size for entry in entries), now)
+            self._accumulator.settle_all(entries[0].lane, entries, fates, sum(entry.size for entry in entries), now)
 
     def _ask_about_doubts(
         self, entries: Sequence[Entry], fates: Sequence[Any], now: float, jitter: float
@@ -104,7 +106,7 @@ class Settling:
         self._again(list(doubts), list(doubts.values()), now, jitter)
         return [entry for entry, _ in clear], [fate for _, fate in clear]
 
-    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> Sign:
+    def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> Signal:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
             if self._atomic and isinstance(error, Exception) and not is_timeout(error):
@@ -117,7 +119,7 @@ class Settling:
             self._settle(batch.entries, refused_group(batch.group, error), now, jitter)
         else:
             self._isolating.isolate(batch, error, now, jitter)
-        return Sign(congested=True, failure=error.cause) if isinstance(error, Retry) else GOOD
+        return Signal(congested=True, failure=error.cause) if isinstance(error, Retry) else GOOD
 
     def _answered(self, batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
         count_attempt(batch.entries)
@@ -147,15 +149,15 @@ class Settling:
 
     def _again(self, units: Sequence[Unit], retries: Sequence[Retry], now: float, jitter: float) -> None:
         """Send *units* again later, each for its own reason or all for the one given; or give up on them."""
-        house, policy = self._house, self._policy
+        accumulator, policy = self._accumulator, self._policy
         reasons = retries if len(retries) == len(units) else list(retries) * len(units)
         waves: dict[float, list[Unit]] = {}
         for unit, retry in zip(units, reasons, strict=True):
             at = retry_at(policy, retry, unit.members[0].extras.retries, now, jitter)
             if retry.pause_lane:
-                house.pause(unit.lane, at, now)
+                self._scheduler.pause(unit.lane, at, now)
             if not self._goes_again(unit, retry, at):
-                why = too_late(policy, unit, retry, now, house.closes_at)
+                why = too_late(policy, unit, retry, now, self._scheduler.closes_at)
                 self._settle_as_told(unit.members, [given_up(member, retry, why) for member in unit.members], now)
                 continue
             for member in unit.members:
@@ -166,13 +168,13 @@ class Settling:
             waves.setdefault(at, []).append(unit)
         for at, wave in waves.items():
             backoff = Backoff(wave[0].lane, at, wave)
-            house.backoffs[backoff] = None
-            house.deadlines.schedule(backoff, at)
+            accumulator.backoffs[backoff] = None
+            self._scheduler.deadlines.schedule(backoff, at)
 
     def _goes_again(self, unit: Unit, retry: Retry, at: float) -> bool:
         """Return whether a call at *at* carries *unit* again, or asks about it."""
-        policy, closes_at = self._policy, self._house.closes_at
-        doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.idempotent)
+        policy, closes_at = self._policy, self._scheduler.closes_at
+        doubtful = retry.applied == "maybe" and not policy.sends_again(idempotent=unit.lane.rules.idempotent)
         if doubtful and asks(policy, unit.lane):
             for member in unit.members:
                 member.extras.asks = True
@@ -180,7 +182,7 @@ class Settling:
             return may_ask(policy, unit, at, closes_at)
         return not doubtful and may_try_again(policy, unit, at, closes_at)
 
-    def _verified(self, batch: Batch, answer: Any, now: float, jitter: float) -> Sign:
+    def _verified(self, batch: Batch, answer: Any, now: float, jitter: float) -> Signal:
         """Apply what the destination says it holds: settle that, send again what is absent, or ask once more."""
         told = dict(zip(batch.entries, verified(answer, len(batch.entries)), strict=True))
         absent: list[Unit] = []
@@ -198,28 +200,28 @@ class Settling:
         self._send_absent(batch.lane, absent, now)
         self._again(list(ask_again), list(ask_again.values()), now, jitter)
         if ask_again and len(ask_again) == len(units):
-            return Sign(congested=True, failure=next(iter(ask_again.values())).cause)
-        return Sign(congested=True) if ask_again else GOOD
+            return Signal(congested=True, failure=next(iter(ask_again.values())).cause)
+        return Signal(congested=True) if ask_again else GOOD
 
     def _send_absent(self, lane: Lane, units: Sequence[Unit], now: float) -> None:
         """Send again what the destination does not hold; what it has refused since stays refused."""
-        house, singles = self._house, []
+        singles: list[Entry] = []
         for unit in units:
             refusals = [member.extras.refusal for member in unit.members]
             for member in unit.members:
                 member.extras.asks, member.extras.refusal = False, None
             if None not in refusals:
                 self._settle_as_told(unit.members, refusals, now)
-            elif not may_try_again(self._policy, unit, now, house.closes_at):
+            elif not may_try_again(self._policy, unit, now, self._scheduler.closes_at):
                 late = Retry("the destination does not hold it, and there is no time for another try")
                 self._settle_as_told(unit.members, [given_up(member, late) for member in unit.members], now)
             elif isinstance(unit, Group):
-                come_back(unit.members, now)
-                lane.append_bundle(Bundle(unit.members, now, group=unit), first=True)
+                goes_again(unit.members, now)
+                lane.add_sealed(unit.members, now, FlushReason.GROUP, first=True)
             else:
                 singles.append(unit)
-        come_back(singles, now)
-        lane.put_back(singles)
+        goes_again(singles, now)
+        lane.queue.put_back(singles)
 
 
 def count_attempt(entries: Sequence[Entry]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from batcher._core.model.entries import Batch, Entry, Unit
+from batcher._core.batches import Batch
+from batcher._core.model.entries import Entry, Unit
 
 
 class Verb(IntEnum):

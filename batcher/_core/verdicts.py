@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
-from batcher._core.breakers import GOOD, Sign
+from batcher._core.model.breakers import GOOD, Signal
 from batcher._core.model.entries import Group
 from batcher._core.retries import given_up
 from batcher.errors import RecordError, error_for
@@ -103,7 +103,7 @@ def doubted(fate: Any) -> Any:
 _SAYS_NOTHING = (BaseException, Unknown, NotWritten, type, Awaitable)
 
 
-def sign_of(verdicts: Sequence[Any]) -> Sign:
+def sign_of(verdicts: Sequence[Any]) -> Signal:
     """Return what an answer says of the destination.
 
     Whoever asks to be sent something again has too much to do. Whoever has looked at one record, if only to refuse it,
@@ -115,8 +115,8 @@ def sign_of(verdicts: Sequence[Any]) -> Sign:
     congested = any(isinstance(fate, Retry) for fate in told)
     causes = [fate.cause for fate in told if isinstance(fate, (Retry, Unknown, NotWritten))]
     if len(causes) < len(told):
-        return Sign(congested) if congested else GOOD
-    return Sign(congested, causes[-1], for_good=all(isinstance(fate, NotWritten) for fate in told))
+        return Signal(congested) if congested else GOOD
+    return Signal(congested, causes[-1], for_good=all(isinstance(fate, NotWritten) for fate in told))
 
 
 def is_doubtful(fate: Any, *, maybe: bool) -> bool:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import anyio
 
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.model.entries import Batch, Entry, Unit
+from batcher._core.model.entries import Entry, Unit
 from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher._shell.backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
@@ -69,7 +70,7 @@ class Crew:
         # For the reporter, at the end of a turn: calls that ended, and outcomes that no caller sees.
         self._answers: deque[tuple[Batch, float, Any]] = deque()
         self._unseen: deque[Entry] = deque()
-        self._breakers_moved = engine.house.breakers.changes  # the same list for ever, and emptied here
+        self._breakers_moved = engine.accumulator.breakers.changes  # the same list for ever, and emptied here
         self.callbacks: deque[tuple[Any, Callable[[Any], object]]] = deque()  # of receipts settled in this turn
         self._calling_back = False
         self._batches: deque[Batch] = deque()  # handed out, and not yet taken by a worker

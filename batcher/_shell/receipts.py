@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Iterable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from batcher._core.model.attempts import timing_of, was_accepted
 from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.model.states import State
+from batcher._core.timings import timing_of, was_accepted
 from batcher._shell.backend import AwaitableWaiter, Waiter
 from batcher._shell.reporting import logger, stops_programs
 from batcher.errors import BatcherClosed, error_for

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from batcher._core.model.entries import Batch, Entry
+from batcher._core.batches import Batch
+from batcher._core.model.entries import Entry
 from batcher._core.verdicts import listed
 from batcher._shell.hooks import around_of, capture_of, distinct, logger, stops_programs, tell
 from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook

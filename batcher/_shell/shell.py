@@ -226,7 +226,7 @@ class Shell:
     def _accept_now(self, crew: Crew, receipt: Receipt[Any], key: Hashable) -> None:
         self._accept(crew, receipt, key)
         if receipt.state is State.WAITING:
-            admission = self._engine.house.admission
+            admission = self._engine.accumulator.admission
             why = admission.in_the_way(receipt.lane, 1, receipt.size)
             crew.withdraw(receipt)
             raise Overloaded(
@@ -328,24 +328,24 @@ class Shell:
 
     @property
     def _accepted(self) -> int:
-        return self._engine.house.outcomes.total() + self._engine.pending
+        return self._engine.accumulator.outcomes.total() + self._engine.pending
 
     def statistics(self) -> Statistics:
         """Return what the batcher has done and holds right now."""
-        house = self._engine.house
-        settled = house.outcomes.total()
+        held = self._engine.accumulator
+        settled = held.outcomes.total()
         return Statistics(
             accepted=self._accepted,
             settled=settled,
-            pending=house.admission.pending,
-            pending_bytes=house.admission.pending_bytes,
-            waiting=len(house.admission),
-            in_flight=len(house.in_flight),
-            in_flight_limit=int(house.allowance.limit),
-            open_breakers=house.breakers.open,
+            pending=held.admission.pending,
+            pending_bytes=held.admission.pending_bytes,
+            waiting=len(held.admission),
+            in_flight=len(held.in_flight),
+            in_flight_limit=int(held.allowance.limit),
+            open_breakers=held.breakers.open,
             calls=self._crew.calls_made if self._crew is not None else 0,
-            lanes=len(house.lanes),
-            outcomes=dict(house.outcomes),
+            lanes=len(held.lanes.by_key),
+            outcomes=dict(held.outcomes),
         )
 
 

@@ -43,7 +43,7 @@ class Windows:
         self._operations = operations
         self._max_records = max_records
         self._open: dict[Hashable, Window] = {}
-        self._closings = Deadlines()
+        self._closings: Deadlines[Hashable] = Deadlines()
 
     def find(self, key: Key, now: float) -> Window | None:
         """Return the window that a record may join now."""

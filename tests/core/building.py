@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any
 
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.lanes import Lane
-from batcher._core.model.entries import NO_EXTRAS, Batch, Entry, Extras
+from batcher._core.model.entries import NO_EXTRAS, Entry, Extras, Lane
 from batcher._core.verbs import Plan
 from batcher.outcomes import Outcome
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
@@ -51,7 +51,7 @@ def make_engine(
 def make_lane(
     *, max_records: int = 3, max_bytes: int = 10, max_delay: float = 5.0, rules: LaneRules | None = None
 ) -> Lane:
-    """A lane outside of any house."""
+    """A lane outside of any batcher."""
     return Lane("contacts", rules or LaneRules(), max_records, max_bytes, max_delay)
 
 

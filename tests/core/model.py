@@ -13,13 +13,13 @@ from typing import Any
 
 import attrs
 
+from batcher._core.accumulator import unit_of
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.house import unit_of
-from batcher._core.lanes import Lane
-from batcher._core.model.attempts import timing_of
 from batcher._core.model.budgets import BURST, LATEST
-from batcher._core.model.entries import NOT_ACCEPTED, Batch, Entry, Unit
+from batcher._core.model.entries import NOT_ACCEPTED, Entry, Lane, Unit
 from batcher._core.model.states import State
+from batcher._core.timings import timing_of
 from batcher._core.verbs import Plan, Verb
 from batcher.errors import InvalidRecord
 from batcher.outcomes import RolledBack, Unknown
@@ -163,7 +163,7 @@ class Model(Answers, Places):
         self.turn()
         for entry in entries if allowed else ():
             assert isinstance(self.fates[entry], Unknown)
-        assert batch in self.engine.house.in_flight, "it keeps its slot until it has ended"
+        assert batch in self.engine.accumulator.in_flight, "it keeps its slot until it has ended"
 
     def withdraw(self, unit: Unit) -> None:
         """Take a unit back: possible exactly if no call carries it and it is not settled."""
@@ -236,7 +236,7 @@ class Model(Answers, Places):
     def _check_admission(self, admitted: Sequence[Unit]) -> None:
         with_room = [unit for unit in self._first_waiters() if self._lane_has_room(unit)]
         first = min(with_room, key=lambda unit: (self._share(unit), self._arrival[unit]), default=None)
-        assert first is None or not self._house_has_room(first), "somebody waits in front of an open door"
+        assert first is None or not self._has_room(first), "somebody waits in front of an open door"
         for unit in admitted if self.limits.fairness is None else ():
             for waiter in with_room:
                 assert self._arrival[unit] < self._arrival[waiter], "overtook a waiter whose lane has room"
@@ -286,9 +286,9 @@ class Model(Answers, Places):
 
     def _is_held(self, lane: Lane) -> bool:
         """Whether a quota has no room for the next call of *lane*, or of one whose turn comes before it."""
-        if lane.held_by is not None and lane.held_by.waiting.first is not lane:
-            assert lane.held_by.waiting.first.turn < lane.turn
-            return self._is_held(lane.held_by.waiting.first)
+        if lane.quota.held_by is not None and lane.quota.held_by.waiting.first is not lane:
+            assert lane.quota.held_by.waiting.first.quota.turn < lane.quota.turn
+            return self._is_held(lane.quota.held_by.waiting.first)
         for quota in self.limits.quotas:
             calls, records = self._used(quota, lane.key)
             if calls == quota.calls or records + lane.next_records(self.now) > quota.records:
@@ -304,19 +304,19 @@ class Model(Answers, Places):
         """Conservation, ceilings, and nobody waits without a reason."""
         engine, pending = self.engine, self._pending()
         assert engine.pending == len(pending)
-        assert engine.house.outcomes.total() + engine.pending == len(self.accepted)
-        assert engine.house.admission.pending_bytes == sum(entry.size for entry in pending)
-        assert len(engine.house.admission) == sum(unit.state is State.WAITING for unit in self.waiting)
+        assert engine.accumulator.outcomes.total() + engine.pending == len(self.accepted)
+        assert engine.accumulator.admission.pending_bytes == sum(entry.size for entry in pending)
+        assert len(engine.accumulator.admission) == sum(unit.state is State.WAITING for unit in self.waiting)
         assert engine.pending <= self.limits.max_pending_records
-        assert engine.house.admission.pending_bytes <= self.limits.max_pending_bytes
+        assert engine.accumulator.admission.pending_bytes <= self.limits.max_pending_bytes
         assert engine.in_flight == len(self.in_flight)
         for entry, fate in self.fates.items():
             assert entry.state is State.SETTLED
             assert entry.verdict is fate, "a fate is final"
         for unit in [*self.waiting, *map(unit_of, pending)]:
             if unit.state is not State.SETTLED:
-                assert engine.house.lanes[unit.lane.key] is unit.lane, "nobody finds this lane again"
-        for lane in engine.house.lanes.values():
+                assert engine.accumulator.lanes.by_key[unit.lane.key] is unit.lane, "nobody finds this lane again"
+        for lane in engine.accumulator.lanes.by_key.values():
             mine = [entry for entry in pending if entry.lane is lane]
             assert lane.parked == sum(entry.state is State.PARKED for entry in mine)
             assert lane.pending == len(mine) <= self.limits.lane_records
@@ -329,7 +329,7 @@ class Model(Answers, Places):
                     assert self.armed_at <= max(self.not_before[entry], self.now + self._longest_look)
                 if entry.state is not State.IN_FLIGHT:
                     assert self.now < entry.extras.expires_at >= self.armed_at
-            for lane in engine.house.lanes.values():
+            for lane in engine.accumulator.lanes.by_key.values():
                 self._check_due(lane)
 
     @property
@@ -345,12 +345,12 @@ class Model(Answers, Places):
 
     def _check_due(self, lane: Lane) -> None:
         calls = Counter(batch.lane.key for batch in self.in_flight)
-        if len(self.in_flight) >= self.engine.house.allowance.limit or calls[lane.key] >= lane.allowance.limit:
+        if len(self.in_flight) >= self.engine.accumulator.allowance.limit or calls[lane.key] >= lane.allowance.limit:
             return
-        shelved = {entry for bundle in lane.shelved for entry in bundle.entries}
-        buffered = [entry for entry in lane.entries() if entry not in shelved]
-        waits = buffered or calls[lane.key] or lane.held_by is not None
-        assert not lane.shelved or waits, "nobody comes back for the other half"
+        siblings = {entry for half in lane.sealed._siblings for entry in half.entries}
+        buffered = [entry for entry in lane.entries() if entry not in siblings]
+        waits = buffered or calls[lane.key] or lane.quota.held_by is not None
+        assert not siblings or waits, "nobody comes back for the other half"
         if self.paused_until.get(lane.key, -inf) > self.now:
             assert not buffered or self.armed_at <= self.paused_until[lane.key]
             return
@@ -363,7 +363,7 @@ class Model(Answers, Places):
         assert len(buffered) < max_records(lane.key)
         assert sum(entry.size for entry in buffered) < max_bytes(lane.key)
         assert not buffered or all(unit.lane is not lane for unit in self.waiting), "it holds the places of others"
-        assert not buffered or not any(map(self._lane_has_room, self._first_waiters())), "the house is full"
+        assert not buffered or not any(map(self._lane_has_room, self._first_waiters())), "all places are taken"
         for position, entry in enumerate(buffered):
             assert entry.extras.group is None, "a group waits for nobody"
             assert entry not in self.flushed
@@ -375,7 +375,7 @@ class Model(Answers, Places):
                     assert self.now < self._due_at(later) >= self.armed_at, "its predecessor was not brought forward"
 
     def drain(self) -> None:
-        """Close, answer every call at once, and find the house empty."""
+        """Close, answer every call at once, and find nothing left."""
         if self.closes_at == inf:
             self.close(self.now + 50)
         while self.engine.pending:
@@ -390,13 +390,13 @@ class Model(Answers, Places):
         self.now = max(self.now, self.closes_at) + UNHURRIED
         self.turn()
         self.check()
-        house = self.engine.house
+        held, scheduler = self.engine.accumulator, self.engine.accumulator.scheduler
         assert set(self.accepted) <= set(self.fates)
-        assert not (house.ring or house.in_flight or house.backoffs or house.lanes)
-        assert not (len(house.identities) or len(house.deadlines) or len(house.admission))
-        assert (house.admission.pending, house.admission.pending_bytes) == (0, 0)
-        assert not len(house.pacing)
-        assert not house.tenants
+        assert not (scheduler.ready or held.in_flight or held.backoffs or held.lanes.by_key)
+        assert not (len(held.identities) or len(scheduler.deadlines) or len(held.admission))
+        assert (held.admission.pending, held.admission.pending_bytes) == (0, 0)
+        assert not len(scheduler.pacing)
+        assert not scheduler.tenants
 
     # Seen from outside
 

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 from math import inf
 from typing import Any
 
-from batcher._core.model.entries import Batch, Entry
+from batcher._core.batches import Batch
+from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
 from batcher.outcomes import Outcome, Refused, Retry, RolledBack
 from batcher.policies import RetryPolicy
@@ -75,7 +76,7 @@ class Answers:
 
     def _suspects_behind(self, batch: Batch, jitter: float) -> list[Entry]:
         """Suspects in doubt behind *batch* that are asked about now, because the search has no call left."""
-        sibling = None if batch.bundle is None else batch.bundle.sibling
+        sibling = None if batch.sealed is None else batch.sealed.sibling
         entries = [] if sibling is None else [each for each in sibling.entries if each.state is State.BACKING_OFF]
         for entry in entries:
             assert entry.extras.maybe and self._asks(batch.lane.key), "a suspect without doubt is settled"

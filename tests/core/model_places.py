@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from batcher._core.lanes import Lane
-from batcher._core.model.entries import Entry, Unit
+from batcher._core.model.entries import Entry, Lane, Unit
 from batcher._core.model.states import State
 from batcher.policies import Limits
 
@@ -57,7 +56,7 @@ class Places:
         name = self._tenant(unit.lane.key)
         return sum(self._tenant(entry.lane.key) == name for entry in self._pending()) / fairness.weights.get(name, 1.0)
 
-    def _house_has_room(self, unit: Unit) -> bool:
+    def _has_room(self, unit: Unit) -> bool:
         pending = self._pending()
         return (
             len(pending) + len(unit.members) <= self.limits.max_pending_records

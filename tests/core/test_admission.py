@@ -1,4 +1,4 @@
-"""Who may enter a full house, and in which order."""
+"""Who may enter a full batcher, and in which order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from batcher._core.admission import Admission
-from batcher._core.lanes import Lane
-from batcher._core.model.entries import Entry, Group, Unit
+from batcher._core.model.entries import Entry, Group, Lane, Unit
 from batcher.policies import Limits
 from tests.core.building import make_lane, record
 
@@ -28,21 +27,21 @@ def admitted(admission: Admission) -> list[Unit]:
     return list(iter(admission.next_admitted, None))
 
 
-def test_an_empty_house_has_room() -> None:
+def test_an_empty_has_room() -> None:
     """
     Nobody waits for nothing.
     """
     admission, lane = make_admission(), make_lane()
     assert not admission.must_wait(lane, 2, 10)
-    assert (len(admission), admission.waiting(lane), admission.house_is_full) == (0, False, False)
+    assert (len(admission), admission.waiting(lane), admission.is_full) == (0, False, False)
     assert admission.next_admitted() is None
-    assert admission.free_until == 4
+    assert admission.fast_until == 4
 
 
 @pytest.mark.parametrize(("count", "size", "room"), [(2, 10, True), (3, 0, False), (0, 11, False)])
 def test_the_ceilings_of_a_lane(count: int, size: int, room: bool) -> None:
     """
-    A lane holds up to exactly its ceilings of records and bytes, which are half of the house's bytes here.
+    A lane holds up to exactly its ceilings of records and bytes, which are half of the batcher's bytes here.
     """
     admission, lane = make_admission(), make_lane()
     assert admission.lane_has_room(lane, count, size) is room
@@ -55,23 +54,23 @@ def test_the_ceilings_of_a_lane(count: int, size: int, room: bool) -> None:
 
 
 @pytest.mark.parametrize(("count", "size", "room"), [(4, 20, True), (5, 0, False), (0, 21, False)])
-def test_the_ceilings_of_the_house(count: int, size: int, room: bool) -> None:
+def test_the_ceilings_of_the_batcher(count: int, size: int, room: bool) -> None:
     """
-    The house holds up to exactly its ceilings, whatever the lanes have room for.
+    The batcher holds up to exactly its ceilings, whatever the lanes have room for.
     """
     admission = make_admission(max_lane_records=100, max_lane_bytes=100)
-    assert admission.house_has_room(count, size) is room
+    assert admission.has_room(count, size) is room
     assert admission.must_wait(make_lane(), count, size) is not room
 
     admission.hold(make_lane(), 3, 12)
-    assert not admission.house_has_room(2, 0)
-    assert not admission.house_has_room(0, 9)
-    assert admission.house_has_room(1, 8)
+    assert not admission.has_room(2, 0)
+    assert not admission.has_room(0, 9)
+    assert admission.has_room(1, 8)
 
 
 def test_the_impossible_is_refused_with_figures() -> None:
     """
-    What fits under no ceiling, however empty the house, is refused; the figure named is the one that binds.
+    What fits under no ceiling, however empty the batcher, is refused; the figure named is the one that binds.
     """
     admission = make_admission()
     assert admission.impossible(2, 10) is None
@@ -86,7 +85,7 @@ def test_the_impossible_is_refused_with_figures() -> None:
 
 def test_holding_and_releasing() -> None:
     """
-    What is settled gives its place back, in the house and in its lane.
+    What is settled gives its place back, in the batcher and in its lane.
     """
     admission, lane, other = make_admission(), make_lane(), make_lane()
     admission.hold(lane, 2, 7)
@@ -148,13 +147,13 @@ def test_across_lanes_in_order_of_arrival() -> None:
 
 def test_nobody_overtakes_a_waiter() -> None:
     """
-    A newcomer waits while anybody waits for the same lane, or for a place in the house.
+    A newcomer waits while anybody waits for the same lane, or for a place in the batcher.
     """
     admission, one, two = make_admission(max_lane_bytes=20), make_lane(), make_lane()
     admission.hold(one, 1, 15)
     waiter(admission, two, size=6)
 
-    assert admission.house_is_full
+    assert admission.is_full
     assert admission.must_wait(two, 1, 0), "behind one of its own lane"
     assert admission.must_wait(one, 1, 0), "though it would fit: somebody came first"
     assert admission.must_wait(make_lane(), 1, 0)
@@ -168,7 +167,7 @@ def test_a_newcomer_passes_those_of_a_full_lane() -> None:
     admission.hold(full, 2, 0)
     waiter(admission, full)
 
-    assert not admission.house_is_full
+    assert not admission.is_full
     assert not admission.must_wait(make_lane(), 1, 0)
     assert admission.must_wait(full, 0, 0)
 
@@ -228,14 +227,14 @@ def test_newcomers_look_closer_only_while_somebody_waits() -> None:
     admission.hold(lane, 2, 0)
     first, second = waiter(admission, lane), waiter(admission, lane)
 
-    assert admission.free_until == 0
+    assert admission.fast_until == 0
     admission.remove(first)
-    assert admission.free_until == 0
+    assert admission.fast_until == 0
     admission.remove(second)
-    assert admission.free_until == 4
+    assert admission.fast_until == 4
 
 
-def test_the_house_is_full_for_somebody_whose_lane_has_room() -> None:
+def test_the_is_full_for_somebody_whose_lane_has_room() -> None:
     """
     Only then do the half-filled batches of other lanes stand in the way.
     """
@@ -244,10 +243,10 @@ def test_the_house_is_full_for_somebody_whose_lane_has_room() -> None:
     admission.hold(make_lane(), 2, 0)
     waiter(admission, lane)
 
-    assert admission.house_is_full
+    assert admission.is_full
     assert admission.next_admitted() is None
     admission.hold(lane, 2, 0)
-    assert not admission.house_is_full
+    assert not admission.is_full
 
 
 def test_the_cost_of_a_release_is_flat() -> None:

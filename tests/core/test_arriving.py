@@ -123,10 +123,10 @@ def test_bytes(sizes: list[int], limits: dict[str, Any], taken: int) -> None:
     engine = make_engine(max_records=10, **limits)
     entries = [record(size=size) for size in sizes]
     assert engine.submit_many(entries, "contacts", 0.0) == taken
-    assert engine.house.admission.pending_bytes == (sum(sizes) if taken else 0)
+    assert engine.accumulator.admission.pending_bytes == (sum(sizes) if taken else 0)
     if taken:
         lane = entries[0].lane
-        assert (lane.pending_bytes, lane.size) == (sum(sizes), sum(sizes))
+        assert (lane.pending_bytes, lane.queue.size) == (sum(sizes), sum(sizes))
         assert all(batch.size <= 10 for batch in dispatched(engine))
 
 
@@ -136,4 +136,4 @@ def test_none_at_all() -> None:
     """
     engine = make_engine()
     assert engine.submit_many([], "contacts", 0.0) == 0
-    assert not engine.house.lanes
+    assert not engine.accumulator.lanes.by_key

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from batcher._core.breakers import Breaker, Breakers, Change, Sign
+from batcher._core.breakers import Breakers, Change
 from batcher._core.engine import Engine
+from batcher._core.model.breakers import Breaker, Signal
 from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
 from batcher._core.verbs import Verb
@@ -44,7 +45,7 @@ def opened(told: Any = REVOKED, **options: Any) -> Engine:
 
 
 def changes(engine: Engine) -> list[Any]:
-    return [(change.key, change.of_all, change.state) for change in engine.house.breakers.changes]
+    return [(change.key, change.of_all, change.state) for change in engine.accumulator.breakers.changes]
 
 
 def is_told_at_once(engine: Engine, now: float, key: str = "contacts") -> bool:
@@ -67,7 +68,7 @@ def test_after_failures_in_a_row_callers_are_told_at_once_that_nothing_was_appli
         "the circuit breaker of its lane is open: 2 calls in a row have failed, the last: HTTP 401"
     )
     assert changes(engine) == [("contacts", False, "open")]
-    assert engine.house.breakers.open == 1
+    assert engine.accumulator.breakers.open == 1
 
 
 def test_half_open_sends_one_record_and_the_others_wait_for_what_comes_of_it():
@@ -82,7 +83,7 @@ def test_half_open_sends_one_record_and_the_others_wait_for_what_comes_of_it():
     assert rest.records == list(range(1, 10))
     assert entries[0].fate() is not None
     assert [state for *_, state in changes(engine)] == ["open", "half_open", "closed"]
-    assert engine.house.breakers.open == 0
+    assert engine.accumulator.breakers.open == 0
 
 
 def test_a_probe_that_fails_opens_it_for_twice_as_long_and_tells_those_who_waited():
@@ -122,7 +123,7 @@ def test_what_may_do_better_next_time_has_patience(told):
     engine = make(BreakerPolicy(failures=2))
     for now in (0.0, 30.0, 59.0):
         send_one(engine, told, now)
-    assert engine.house.lanes.get("contacts") is None or not is_told_at_once(engine, 59.5)
+    assert engine.accumulator.lanes.by_key.get("contacts") is None or not is_told_at_once(engine, 59.5)
     send_one(engine, told, 60.0)
     assert is_told_at_once(engine, 60.5)
 
@@ -155,7 +156,7 @@ def test_a_call_that_was_out_when_it_opened_and_does_well_closes_it():
 def test_it_is_remembered_when_the_lane_is_forgotten():
     """An idle lane costs nothing, and yet its next record does not begin from nothing."""
     engine = opened()
-    assert not engine.house.lanes
+    assert not engine.accumulator.lanes.by_key
     assert is_told_at_once(engine, 2.0)
     submit(engine, *numbered(6), now=6.0)
     assert len(dispatched(engine, 6.0)) == 1, "half-open, also as a new lane"
@@ -285,7 +286,7 @@ def test_a_bug_while_settling_closes_no_breaker(monkeypatch):
     monkeypatch.setattr(engine._settling, "_settled", broken)
     with pytest.raises(RuntimeError):
         answer(engine, probe, ["ok"], now=6.0)
-    assert engine.house.breakers.open == 1
+    assert engine.accumulator.breakers.open == 1
     assert is_told_at_once(engine, 7.0)
 
 
@@ -304,8 +305,8 @@ def test_lanes_that_failed_are_forgotten_beyond_a_bound(monkeypatch):
     for key in ("a", "b", "c"):
         send_one(engine, REVOKED, 0.0, key)
     assert [is_told_at_once(engine, 0.0, key) for key in ("b", "c")] == [True, True]
-    assert engine.house.breakers.refuses(make_lane(), 1.0) is None
-    assert engine.house.breakers.open == 2 + 1, "two lanes, and the destination"
+    assert engine.accumulator.breakers.refuses(make_lane(), 1.0) is None
+    assert engine.accumulator.breakers.open == 2 + 1, "two lanes, and the destination"
     assert not is_told_at_once(engine, 1.0, "a")
 
 
@@ -320,7 +321,7 @@ def test_a_breaker_says_how_long_the_row_is():
 
 def test_changes_name_the_lane():
     breakers = Breakers(BreakerPolicy(failures=1, patience=0), 60.0)
-    breakers.note(make_lane(), Sign(failure="down", for_good=True), 0.0)
+    breakers.note(make_lane(), Signal(failure="down", for_good=True), 0.0)
     assert breakers.changes == [Change("contacts", False, "open")]
 
 
@@ -349,7 +350,7 @@ def sends(engine: Engine, key: str, now: float) -> bool:
     return bool(calls)
 
 
-def test_new_lanes_that_come_by_do_not_lock_the_house():
+def test_new_lanes_that_come_by_do_not_lock_the_batcher():
     """A destination that is down for long is left alone for longer; who tries before it is time does not count."""
     engine = down()
     for number in range(40):
@@ -408,7 +409,7 @@ def test_who_waited_for_one_that_is_told_is_told_as_well():
     submit(engine, record(), key="notes", now=2.0)
     submit(engine, record("first", identity="ada"), key="tasks", now=2.0)
     (second,) = submit(engine, record("second", identity="ada", delay=0.0), key="notes", now=2.0)
-    assert engine.house.lanes["notes"].parked == 1
+    assert engine.accumulator.lanes.by_key["notes"].parked == 1
     answer(engine, probe, DOWN, now=2.0)
     assert not dispatched(engine, 2.0)
     assert second.state is State.SETTLED

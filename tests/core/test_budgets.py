@@ -176,7 +176,7 @@ def test_whoever_might_still_get_one_waits_until_his_deadline():
         assert not dispatched(engine, now)
         seen.append([entry.state is State.SETTLED for entry in (early, late)])
     assert seen == [[False, False]] * 2 + [[True, False]] * 2 + [[True, True]]
-    assert not engine.house.backoffs and engine.next_at == inf
+    assert not engine.accumulator.backoffs and engine.next_at == inf
 
 
 def test_who_is_told_leaves_the_queue():
@@ -189,7 +189,7 @@ def test_who_is_told_leaves_the_queue():
     answer(engine, sooner, Retry("busy"), now=1.0, jitter=0.0)
     assert not dispatched(engine, 1.0) and not dispatched(engine, 2.0)
     engine.poll(9.5)
-    assert [backoff.lane.key for backoff in engine.house.backoffs] == ["sooner"]
+    assert [backoff.lane.key for backoff in engine.accumulator.backoffs] == ["sooner"]
 
 
 def test_a_call_that_leaves_brings_the_next_one_back_soon():
@@ -199,7 +199,7 @@ def test_a_call_that_leaves_brings_the_next_one_back_soon():
     for batch in dispatched(engine):
         answer(engine, batch, Retry("busy"), jitter=1.0)
     assert len(dispatched(engine, 1.0)) == 2
-    for batch in list(engine.house.in_flight):
+    for batch in list(engine.accumulator.in_flight):
         answer(engine, batch, Retry("busy"), now=1.0, jitter=0.0)
     assert not dispatched(engine, 1.5)
     submit(engine, record("c"), key="c", now=1.5)

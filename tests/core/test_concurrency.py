@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
 from batcher._core.model.concurrency import Allowance
-from batcher._core.model.entries import Batch
 from batcher.outcomes import Refused, Rejected, Retry, Written
 from batcher.policies import LaneRules
 from tests.core.building import answer, dispatched, make_engine, numbered, submit
@@ -22,7 +22,7 @@ def busy(ceiling: int = 4, **options: Any) -> tuple[Engine, list[Batch]]:
 
 
 def limit(engine: Engine) -> float:
-    return engine.house.lanes["contacts"].allowance.limit
+    return engine.accumulator.lanes.by_key["contacts"].allowance.limit
 
 
 def well(batch: Batch) -> list[Any]:
@@ -111,15 +111,15 @@ def test_other_lanes_keep_their_calls():
         submit(engine, *numbered(300), key=key)
     batches = {key: [each for each in dispatched(engine) if each.lane.key == key] for key in ("a",)}
     answer(engine, batches["a"][0], Retry("429", after=50, pause_lane=True), now=1.0)
-    assert engine.house.lanes["a"].allowance.limit == 2
-    assert engine.house.lanes["b"].allowance.limit == 4
+    assert engine.accumulator.lanes.by_key["a"].allowance.limit == 2
+    assert engine.accumulator.lanes.by_key["b"].allowance.limit == 4
 
 
 def test_the_destination_may_set_a_lower_ceiling():
     """Whatever the policy says."""
     engine, batches = busy(rules_of=lambda key: LaneRules(max_in_flight=2))
     assert len(batches) == 2
-    assert engine.house.lanes["contacts"].allowance.ceiling == 2
+    assert engine.accumulator.lanes.by_key["contacts"].allowance.ceiling == 2
 
 
 def test_a_lane_that_may_have_fewer_calls_out_gives_up_its_turn() -> None:

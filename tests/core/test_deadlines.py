@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 from batcher._core.model.deadlines import Deadlines
 
 
-def deadlines_of(**times: float) -> Deadlines:
-    deadlines = Deadlines()
+def deadlines_of(**times: float) -> Deadlines[Any]:
+    deadlines: Deadlines[Any] = Deadlines()
     for item, at in times.items():
         deadlines.schedule(item, at)
     return deadlines
@@ -18,7 +19,7 @@ def test_nothing_to_wait_for() -> None:
     """
     Without items there is no time to look again.
     """
-    deadlines = Deadlines()
+    deadlines: Deadlines[Any] = Deadlines()
     assert (len(deadlines), deadlines.next_at, list(deadlines.pop_due(1e9))) == (0, inf, [])
 
 
@@ -124,7 +125,7 @@ def test_the_rebuilt_heap_keeps_the_order() -> None:
     """
     Clearing out stale notes loses and reorders nothing.
     """
-    deadlines = Deadlines()
+    deadlines: Deadlines[Any] = Deadlines()
     for number in range(300):
         deadlines.schedule(number, float((number * 7) % 300))
     for number in range(300):
@@ -139,7 +140,7 @@ def test_few_stale_notes_are_left_alone() -> None:
     """
     The heap is rebuilt when most of it is stale, not at every drop.
     """
-    deadlines = Deadlines()
+    deadlines: Deadlines[Any] = Deadlines()
     for number in range(65):
         deadlines.schedule(number, float(number))
     for number in range(64, 0, -1):

@@ -84,7 +84,7 @@ def test_a_ring_forgets_tenants_that_are_gone() -> None:
     for index in range(1000):
         (entry,) = submit(engine, record(), key=index)
         engine.withdraw(entry, 0.0)
-    assert len(engine.house.ring._heap) < 500  # type: ignore[attr-defined]
+    assert len(engine.accumulator.scheduler.ready._heap) < 500  # type: ignore[attr-defined]
 
 
 def test_a_breaker_does_not_keep_what_an_exception_holds() -> None:
@@ -130,7 +130,7 @@ def test_a_breaker_that_is_forgiven_is_not_counted_for_ever(monkeypatch: pytest.
         submit(engine, record(), key=key, now=100.0)
         (batch,) = dispatched(engine, 100.0)
         answer(engine, batch, ["written"], 100.0)
-    assert engine.house.breakers.open == 0
+    assert engine.accumulator.breakers.open == 0
 
 
 def test_calls_that_began_before_a_breaker_opened_are_no_probes() -> None:
@@ -157,7 +157,7 @@ def test_questions_that_are_answered_do_not_close_the_breaker_of_writes_that_fai
             answer(engine, batch, [NotWritten("absent")] if batch.asks else TimeoutError(), now, jitter=1.0)
         now += 1
     assert writes < 50
-    assert engine.house.breakers.open
+    assert engine.accumulator.breakers.open
 
 
 def test_a_call_that_is_too_large_is_not_made_again_as_it_was() -> None:
@@ -230,4 +230,4 @@ def test_a_lane_that_is_emptied_while_a_quota_and_a_pause_hold_it_is_forgotten()
     for entry in entries[1:]:
         engine.withdraw(entry, 0.0)
     engine.poll(100.0)
-    assert not engine.house.lanes
+    assert not engine.accumulator.lanes.by_key

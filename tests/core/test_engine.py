@@ -118,10 +118,10 @@ def test_a_record_too_large_for_any_batch() -> None:
         InvalidRecord, match=r"^the record is too large: 11 bytes exceed the 10 that one call may carry$"
     ):
         engine.submit(record(size=11), "deals", 0.0)
-    assert (engine.pending, list(engine.house.lanes)) == (1, ["contacts"])
+    assert (engine.pending, list(engine.accumulator.lanes.by_key)) == (1, ["contacts"])
 
 
-def test_a_record_too_large_for_the_house() -> None:
+def test_a_record_too_large_for_the_batcher() -> None:
     """
     A record that would wait for a place for ever is refused at once.
     """
@@ -130,7 +130,7 @@ def test_a_record_too_large_for_the_house() -> None:
         InvalidRecord, match=r"^the record is too large: 6 bytes exceed the 5 that may be pending in one lane$"
     ):
         engine.submit(record(size=6), "contacts", 0.0)
-    assert (engine.pending, engine.house.lanes) == (0, {})
+    assert (engine.pending, engine.accumulator.lanes.by_key) == (0, {})
 
 
 def test_refusing_a_record_keeps_a_lane_that_is_used() -> None:
@@ -141,7 +141,7 @@ def test_refusing_a_record_keeps_a_lane_that_is_used() -> None:
     submit(engine, record())
     with pytest.raises(InvalidRecord):
         engine.submit(record(size=11), "contacts", 0.0)
-    assert list(engine.house.lanes) == ["contacts"]
+    assert list(engine.accumulator.lanes.by_key) == ["contacts"]
 
 
 def test_the_destination_caps_the_batch() -> None:
@@ -182,7 +182,7 @@ def test_no_more_calls_than_the_lane_may_have() -> None:
     assert send(engine) == [[6, 7, 8]]
 
 
-def test_no_more_calls_than_the_house_may_have() -> None:
+def test_no_more_calls_than_the_batcher_may_have() -> None:
     """
     The lanes that had to wait send first when a call ends.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batcher._core.engine import Engine
-from batcher._core.lanes import Lane
+from batcher._core.model.entries import Lane
 from batcher._core.model.states import State
 from batcher._core.verbs import Verb
 from batcher.events import FlushReason
@@ -20,14 +20,14 @@ def full() -> Engine:
     return engine
 
 
-def test_a_full_house() -> None:
+def test_a_full_batcher() -> None:
     """
     Above the ceiling a record waits, and is not accepted yet.
     """
     engine = full()
     entry = record("waits")
     assert engine.submit(entry, "contacts", 0.0) is Verb.WAIT
-    assert (entry.state, engine.pending, len(engine.house.admission)) == (State.WAITING, 2, 1)
+    assert (entry.state, engine.pending, len(engine.accumulator.admission)) == (State.WAITING, 2, 1)
 
 
 def test_half_filled_batches_make_room() -> None:
@@ -67,9 +67,9 @@ def test_a_plain_record_waits_for_its_full_lane() -> None:
     assert engine.submit(record(), "deals", 0.0) is Verb.DISPATCH
 
 
-def test_a_full_house_presses_every_lane() -> None:
+def test_a_full_batcher_presses_every_lane() -> None:
     """
-    When the house is full, all half-filled batches leave.
+    When all places are taken, all half-filled batches leave.
     """
     engine = make_engine(max_pending_records=2, max_lane_records=1)
     submit(engine, record("a"), key="a")
@@ -95,9 +95,9 @@ def test_what_enters_under_pressure_leaves_at_once() -> None:
     assert send(engine, 4.5) == [], "and the last one has all the time it wants"
 
 
-def test_the_house_becomes_full_while_somebody_waits() -> None:
+def test_the_batcher_becomes_full_while_somebody_waits() -> None:
     """
-    Whoever waited for a full lane, and then for a full house, is not forgotten: half-filled batches
+    Whoever waited for a full lane, and then for a full batcher, is not forgotten: half-filled batches
     elsewhere make room.
     """
     engine = make_engine(max_pending_records=6, max_lane_records=3)
@@ -147,7 +147,7 @@ def test_a_cancelled_waiter() -> None:
     assert plan.admitted == [second]
     assert plan.settled == [first, *batch.entries]
     assert first.verdict == NotWritten("withdrawn by its caller")
-    assert engine.house.outcomes == {"written": 2}, "never accepted, never counted"
+    assert engine.accumulator.outcomes == {"written": 2}, "never accepted, never counted"
 
 
 def test_the_last_waiter_takes_the_pressure_along() -> None:
@@ -158,7 +158,7 @@ def test_the_last_waiter_takes_the_pressure_along() -> None:
     (first,) = submit(engine, record("first"))
     (batch,) = dispatched(engine)
     engine.withdraw(first, 0.0)
-    assert not engine.house.under_pressure
+    assert not engine.accumulator.admission.under_pressure
     answer(engine, batch, ["a", "b"])
     submit(engine, record("calm"), record("calm"))
     assert send(engine) == []
@@ -172,10 +172,10 @@ def test_a_lane_is_not_kept_for_a_waiter_that_left() -> None:
     """
     engine = full()
     (entry,) = submit(engine, record(expires_at=50.0))
-    assert set(engine.house.lanes) == {"deals", "contacts"}
+    assert set(engine.accumulator.lanes.by_key) == {"deals", "contacts"}
     engine.withdraw(entry, 0.0)
-    assert set(engine.house.lanes) == {"deals"}
-    assert len(engine.house.deadlines) == 1
+    assert set(engine.accumulator.lanes.by_key) == {"deals"}
+    assert len(engine.accumulator.scheduler.deadlines) == 1
 
 
 def test_a_waiter_expires() -> None:
@@ -203,7 +203,7 @@ def test_bytes_are_places_too() -> None:
     plan = engine.poll(0.0)
     assert plan.admitted == [waiting]
     assert [batch.records for batch in plan.batches] == [["g", "h"]]
-    assert engine.house.admission.pending_bytes == 4
+    assert engine.accumulator.admission.pending_bytes == 4
 
 
 def test_nobody_overtakes() -> None:
@@ -233,30 +233,30 @@ def test_a_newcomer_finds_a_place_that_has_just_expired() -> None:
 
 def test_pressing_every_lane_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    While the house stays full, a waiter more, less or admitted costs no walk over all lanes.
+    While all places stay taken, a waiter more, less or admitted costs no walk over all lanes.
     """
     engine = make_engine(max_pending_records=50, max_lane_records=50, max_in_flight=1)
     for key in range(50):
         submit(engine, record(key), key=key)
     submit(engine, record("first"), key="waiters")
-    assert engine.house.under_pressure
+    assert engine.accumulator.admission.under_pressure
 
-    attended: list[Lane] = []
-    attend = engine.house.attend
+    looked_at: list[Lane] = []
+    reschedule = engine.accumulator.scheduler.reschedule
 
     def count(lane: Lane, now: float) -> None:
-        attended.append(lane)
-        attend(lane, now)
+        looked_at.append(lane)
+        reschedule(lane, now)
 
-    monkeypatch.setattr(engine.house, "attend", count)
+    monkeypatch.setattr(engine.accumulator.scheduler, "reschedule", count)
     (batch,) = dispatched(engine)
     second, *_ = submit(engine, *(record(each) for each in range(5)), key="waiters")
     engine.withdraw(second, 0.0)
     answer(engine, batch, ["ok"])
     assert len(engine.poll(0.0).admitted) == 1
     submit(engine, record("last"), key="waiters")
-    assert engine.house.under_pressure
-    assert len(attended) < 25
+    assert engine.accumulator.admission.under_pressure
+    assert len(looked_at) < 25
 
 
 def test_places_held_by_those_who_wait_for_another_lane() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batcher._core.model.entries import Batch
+from batcher._core.batches import Batch
 from batcher.outcomes import NotWritten, Refused, Retry, Unknown
 from batcher.policies import RetryPolicy
 from tests.core.building import answer, dispatched, make_engine, numbered, record, send, submit
@@ -41,9 +41,9 @@ def test_the_lane_of_a_call_that_took_too_long() -> None:
     submit(engine, *numbered(3))
     (batch,) = dispatched(engine)
     engine.give_up_on(batch, TimeoutError(), 60.0)
-    assert list(engine.house.lanes) == ["contacts"]
+    assert list(engine.accumulator.lanes.by_key) == ["contacts"]
     answer(engine, batch, Refused("no"), now=61.0)
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 def test_giving_up_only_once() -> None:
@@ -98,7 +98,7 @@ def test_a_bug_leaves_nobody_without_an_outcome(monkeypatch: pytest.MonkeyPatch)
     bug = RuntimeError("bug")
 
     def settle(batch: Batch, verdicts: Sequence[Any], now: float, jitter: float) -> None:
-        engine.house.settle(first, ["000"], now)
+        engine.accumulator.settle(first, ["000"], now)
         raise bug
 
     monkeypatch.setattr(engine._settling, "settle", settle)
@@ -129,7 +129,7 @@ def test_an_identity_that_cannot_be_compared() -> None:
         engine.submit(record(identity=Touchy()), "contacts", 0.0)
     with pytest.raises(ArithmeticError):
         engine.submit_group([record(), record(identity=Touchy())], "contacts", 0.0)
-    assert (engine.pending, len(engine.house.identities), len(engine.house.admission)) == (1, 1, 0)
+    assert (engine.pending, len(engine.accumulator.identities), len(engine.accumulator.admission)) == (1, 1, 0)
 
 
 def test_given_up_while_waiting_for_the_next_try() -> None:

@@ -15,9 +15,9 @@ from tests.core.building import answer, dispatched, make_engine, numbered, recor
 
 
 def assert_empty(engine: Engine) -> None:
-    house = engine.house
-    assert (engine.pending, engine.in_flight, house.admission.pending_bytes) == (0, 0, 0)
-    assert (len(house.admission), len(house.identities), len(house.ring)) == (0, 0, 0)
+    held = engine.accumulator
+    assert (engine.pending, engine.in_flight, held.admission.pending_bytes) == (0, 0, 0)
+    assert (len(held.admission), len(held.identities), len(held.scheduler.ready)) == (0, 0, 0)
 
 
 def test_closing_makes_everything_due() -> None:
@@ -46,7 +46,7 @@ def test_the_gate_is_closed() -> None:
     plan = engine.poll(0.0)
     assert plan.settled == [single, *group.members]
     assert {entry.verdict for entry in plan.settled} == {NOT_ACCEPTED}
-    assert engine.house.outcomes == {}
+    assert engine.accumulator.outcomes == {}
     assert [batch.records for batch in plan.batches] == [[0, 1]]
 
 
@@ -126,7 +126,7 @@ def test_a_pause_beyond_the_end() -> None:
     }
     assert_empty(engine)
     engine.poll(31.0)
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 def test_closing_respects_the_limits() -> None:
@@ -171,7 +171,7 @@ def test_abort_settles_everything() -> None:
     assert_empty(engine)
     plan = engine.poll(1.0)
     assert (plan.batches, len(plan.settled)) == ([], 10)
-    assert engine.house.outcomes == {"written": 1, "unknown": 4, "not_written": 6}
+    assert engine.accumulator.outcomes == {"written": 1, "unknown": 4, "not_written": 6}
 
 
 def test_a_call_that_ends_after_abort() -> None:
@@ -229,7 +229,7 @@ def test_a_lane_paused_when_aborted_is_forgotten() -> None:
     engine.abort(0.0, "stop")
     engine.poll(5.0)
     engine.poll(50.0)
-    assert (engine.house.lanes, engine.next_at) == ({}, inf)
+    assert (engine.accumulator.lanes.by_key, engine.next_at) == ({}, inf)
 
 
 def test_a_submit_while_closing_leaves_at_once() -> None:
@@ -251,7 +251,7 @@ def test_abort_turns_waiters_away() -> None:
     (entry,) = submit(engine, record("waits"))
     engine.abort(0.0, "stop")
     assert entry.verdict is NOT_ACCEPTED
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
     assert_empty(engine)
 
 
@@ -282,7 +282,7 @@ def test_a_call_that_was_never_begun_when_aborted() -> None:
     assert [entry.verdict for entry in out.entries] == [Unknown("stop")] * 3
     assert [entry.verdict for entry in group.members] == [NotWritten("stop", 0)] * 2
     assert_empty(engine)
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 def test_abort_after_giving_up_on_a_call() -> None:
@@ -298,7 +298,7 @@ def test_abort_after_giving_up_on_a_call() -> None:
     assert entry.verdict == NotWritten("stop", 0)
     assert_empty(engine)
     answer(engine, batch, [1, 2, 3], now=62.0)
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 def test_a_pause_that_lasts_beyond_the_end() -> None:

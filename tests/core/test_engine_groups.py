@@ -37,7 +37,7 @@ def test_a_group_of_a_full_batch() -> None:
     engine = make_engine()
     engine.submit_group([record(0, size=4), record(1, size=6), record(2)], "contacts", 0.0)
     assert send(engine) == [[0, 1, 2]]
-    assert engine.house.admission.pending_bytes == 10
+    assert engine.accumulator.admission.pending_bytes == 10
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_group_that_is_too_large(members: Sequence[Entry], words: str) -> None
     engine = make_engine(max_lane_records=2, max_lane_bytes=8)
     with pytest.raises(InvalidGroup, match=f"^{words}; a group is never split$"):
         engine.submit_group(members, "contacts", 0.0)
-    assert (engine.pending, engine.house.lanes) == (0, {})
+    assert (engine.pending, engine.accumulator.lanes.by_key) == (0, {})
 
 
 def test_a_destination_that_cannot() -> None:
@@ -70,7 +70,7 @@ def test_a_destination_that_cannot() -> None:
         match=r"^this destination cannot apply these writes all or none: submit them without all_or_none$",
     ):
         engine.submit_group(numbered(2), "contacts", 0.0)
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 def test_one_identity_twice() -> None:
@@ -80,7 +80,7 @@ def test_one_identity_twice() -> None:
     engine = make_engine()
     with pytest.raises(InvalidGroup, match=r"^two writes of the group touch the same record: merge them into one$"):
         engine.submit_group([record(identity="003"), record(), record(identity="003")], "contacts", 0.0)
-    assert (len(engine.house.identities), engine.pending) == (0, 0)
+    assert (len(engine.accumulator.identities), engine.pending) == (0, 0)
 
 
 def test_refusing_a_group_keeps_a_lane_that_is_used() -> None:
@@ -161,7 +161,7 @@ def test_a_group_is_withdrawn_whole() -> None:
     ] * 4
     answer(engine, busy, [1, 2, 3])
     assert send(engine, 9.0) == []
-    assert (engine.pending, len(engine.house.identities), engine.house.lanes) == (0, 0, {})
+    assert (engine.pending, len(engine.accumulator.identities), engine.accumulator.lanes.by_key) == (0, 0, {})
 
 
 def test_a_group_is_withdrawn_while_it_waits_for_a_place() -> None:
@@ -173,7 +173,7 @@ def test_a_group_is_withdrawn_while_it_waits_for_a_place() -> None:
     group, _ = engine.submit_group(numbered(2), "contacts", 0.0)
     assert engine.withdraw(group, 0.0)
     assert engine.poll(0.0).settled == group.members
-    assert len(engine.house.admission) == 0
+    assert len(engine.accumulator.admission) == 0
 
 
 def test_a_group_is_withdrawn_while_backing_off() -> None:

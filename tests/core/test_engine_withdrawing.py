@@ -27,7 +27,7 @@ def test_withdrawn_while_buffered() -> None:
 
     assert first.fate() == NotWritten("withdrawn by its caller", 0)
     plan = engine.poll(0.0)
-    assert (plan.settled, engine.pending, engine.house.admission.pending_bytes) == ([first], 1, 0)
+    assert (plan.settled, engine.pending, engine.accumulator.admission.pending_bytes) == ([first], 1, 0)
     assert send(engine, 5.0) == [[1]]
     assert second.state is State.IN_FLIGHT
 
@@ -72,7 +72,7 @@ def test_withdrawn_while_parked() -> None:
         (batch,) = dispatched(engine, 5.0)
         assert batch.records == [name]
         answer(engine, batch, ["ok"], now=5.0)
-    assert len(engine.house.identities) == 0
+    assert len(engine.accumulator.identities) == 0
 
 
 def test_a_withdrawn_head_lets_the_next_one_in() -> None:
@@ -102,7 +102,7 @@ def test_withdrawn_while_backing_off(applied: Literal["no", "maybe"], fate: obje
 
     assert batch.entries[0].fate() == fate
     assert send(engine, 3.0) == [[1]]
-    assert not engine.house.backoffs
+    assert not engine.accumulator.backoffs
 
 
 def test_withdrawn_before_a_poll() -> None:
@@ -143,7 +143,7 @@ def test_a_record_in_flight_does_not_expire() -> None:
     engine.poll(3.0)
     answer(engine, batch, ["001"], now=4.0)
     assert entry.verdict == "001"
-    assert len(engine.house.deadlines) == 0
+    assert len(engine.accumulator.scheduler.deadlines) == 0
 
 
 def test_the_last_record_expires_in_the_submit_of_the_next() -> None:
@@ -154,7 +154,7 @@ def test_the_last_record_expires_in_the_submit_of_the_next() -> None:
     submit(engine, record("old", expires_at=1.0))
     (new,) = submit(engine, record("new", identity="003"), now=1.0)
 
-    assert engine.house.lanes == {"contacts": new.lane}
+    assert engine.accumulator.lanes.by_key == {"contacts": new.lane}
     engine.flush(1.0)
     assert send(engine, 1.0) == [["new"]]
 
@@ -170,9 +170,9 @@ def test_parked_records_cost_their_lane_nothing() -> None:
     submit(engine, *(record(each, identity="003") for each in range(1000)))
     for _ in range(3):
         (batch,) = dispatched(engine)
-        assert len(batch.lane.queue) == 0
+        assert batch.lane.queue.count == 0
         answer(engine, batch, ["ok"])
-        assert len(batch.lane.queue) == 1
+        assert batch.lane.queue.count == 1
 
 
 def test_idle_lanes_cost_nothing() -> None:
@@ -184,8 +184,12 @@ def test_idle_lanes_cost_nothing() -> None:
         submit(engine, record(), key=key)
         (batch,) = dispatched(engine)
         answer(engine, batch, ["ok"])
-    assert (len(engine.house.lanes), len(engine.house.deadlines), len(engine.house.ring)) == (0, 0, 0)
-    assert len(engine.house.deadlines._heap) < 100
+    assert (
+        len(engine.accumulator.lanes.by_key),
+        len(engine.accumulator.scheduler.deadlines),
+        len(engine.accumulator.scheduler.ready),
+    ) == (0, 0, 0)
+    assert len(engine.accumulator.scheduler.deadlines._heap) < 100
 
 
 def test_one_timer_for_many_backoffs() -> None:
@@ -196,8 +200,8 @@ def test_one_timer_for_many_backoffs() -> None:
     submit(engine, *numbered(100))
     (batch,) = dispatched(engine)
     answer(engine, batch, Retry("busy", after=3))
-    assert len(engine.house.backoffs) == 1
-    assert len(engine.house.deadlines) <= 2, "one for the backoff, and a stale one of the lane"
+    assert len(engine.accumulator.backoffs) == 1
+    assert len(engine.accumulator.scheduler.deadlines) <= 2, "one for the backoff, and a stale one of the lane"
 
 
 def test_a_withdrawn_record_does_not_count_as_filling() -> None:
@@ -219,7 +223,7 @@ def test_a_settled_record_is_no_longer_watched() -> None:
     submit(engine, record(expires_at=50.0))
     (batch,) = dispatched(engine, 5.0)
     answer(engine, batch, ["ok"], now=5.0)
-    assert (len(engine.house.deadlines), engine.next_at) == (0, inf)
+    assert (len(engine.accumulator.scheduler.deadlines), engine.next_at) == (0, inf)
 
 
 def test_the_last_record_expires_in_the_submit_that_fills_a_batch() -> None:
@@ -229,7 +233,7 @@ def test_the_last_record_expires_in_the_submit_that_fills_a_batch() -> None:
     engine = make_engine()
     submit(engine, record("old", expires_at=1.0))
     (new,) = submit(engine, record("new", size=10), now=1.0)
-    assert engine.house.lanes == {"contacts": new.lane}
+    assert engine.accumulator.lanes.by_key == {"contacts": new.lane}
     assert send(engine, 1.0) == [["new"]]
 
 
@@ -265,7 +269,11 @@ def test_a_lane_that_was_emptied_has_no_turn() -> None:
     """
     engine = make_engine()
     entries = (*submit(engine, *numbered(3)), *submit(engine, record(), key="deals"))
-    assert (len(engine.house.ring), len(engine.house.filling)) == (1, 1)
+    assert (len(engine.accumulator.scheduler.ready), len(engine.accumulator.scheduler.filling)) == (1, 1)
     for entry in entries:
         engine.withdraw(entry, 0.0)
-    assert (len(engine.house.ring), len(engine.house.filling), len(engine.house.lanes)) == (0, 0, 0)
+    assert (
+        len(engine.accumulator.scheduler.ready),
+        len(engine.accumulator.scheduler.filling),
+        len(engine.accumulator.lanes.by_key),
+    ) == (0, 0, 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Batch, Budget, Bundle, Entry, Extras, Group
+from batcher._core.batches import Batch
+from batcher._core.model.budgets import SearchBudget
+from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, Group
+from batcher._core.model.sealed import Sealed
 from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.outcomes import Rejected, Written
@@ -36,7 +39,7 @@ def test_fresh_extras() -> None:
     extras = Extras()
     assert (extras.identity, extras.delay, extras.group) == (None, None, None)
     assert extras.expires_at == float("inf")
-    assert (extras.bundled, extras.force, extras.attempts, extras.retries, extras.maybe) == (False, None, 0, 0, False)
+    assert (extras.sealed, extras.force, extras.attempts, extras.retries, extras.maybe) == (False, None, 0, 0, False)
 
 
 def test_a_record_is_a_unit_of_one() -> None:
@@ -73,9 +76,9 @@ def test_being_hastened() -> None:
     entry = record()
     entry.lane, entry.accepted_at = make_lane(), 2.0
 
-    entry.hasten(3.0)
+    entry.expedite(3.0)
     assert entry.due_at == 3.0
-    entry.hasten(1.0)
+    entry.expedite(1.0)
     assert entry.due_at == 2.0
 
 
@@ -124,7 +127,7 @@ def test_a_budget_is_spent_whole_or_not_at_all() -> None:
     """
     The search for culprits makes no call beyond its budget.
     """
-    budget = Budget(3, ())
+    budget = SearchBudget(3, ())
     assert budget.spend(2)
     assert not budget.spend(2)
     assert budget.spend(1)
@@ -148,8 +151,14 @@ def test_the_group_of_a_batch() -> None:
     A batch knows the group it carries; a half of a refused batch carries none.
     """
     group = Group([record()])
-    whole = Batch(make_lane(), group.members, 0, FlushReason.GROUP, Bundle(group.members, 0.0, group=group))
-    half = Batch(make_lane(), group.members, 0, FlushReason.ISOLATION, Bundle(group.members, 0.0, budget=Budget(1, ())))
+    whole = Batch(make_lane(), group.members, 0, FlushReason.GROUP, Sealed(group.members, 0.0, FlushReason.GROUP))
+    half = Batch(
+        make_lane(),
+        group.members,
+        0,
+        FlushReason.ISOLATION,
+        Sealed(group.members, 0.0, FlushReason.ISOLATION, SearchBudget(1, ())),
+    )
 
     assert whole.group is group
     assert half.group is None

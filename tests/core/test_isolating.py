@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.model.entries import Batch, Entry
+from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.outcomes import NotWritten, Outcome, Refused, Rejected, Retry, Unknown, Written
@@ -114,7 +115,7 @@ def test_a_half_that_was_withdrawn_while_it_waited_is_gone():
         assert engine.withdraw(entry, 0.0)
     answer(engine, half, ["ok"] * 2)
     assert send(engine) == []
-    assert not engine.house.lanes
+    assert not engine.accumulator.lanes.by_key
 
 
 def test_a_call_given_up_on_sets_the_other_half_free():
@@ -184,7 +185,7 @@ def test_where_bytes_are_counted_the_bytes_are_halved():
     first = one_batch(engine, *(record(n, size=10) for n in range(8)))
     answer(engine, first, Refused("413", too_large=True))
     assert send(engine) == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert engine.house.lanes["contacts"].max_bytes == 40
+    assert engine.accumulator.lanes.by_key["contacts"].queue.max_bytes == 40
 
 
 def test_what_one_record_may_have_is_not_halved():
@@ -220,7 +221,7 @@ def test_the_size_is_remembered_for_an_hour_when_the_lane_is_forgotten():
     answer(engine, first, Refused("413", too_large=True))
     for batch in dispatched(engine):
         answer(engine, batch, ["ok"] * 4)
-    assert not engine.house.lanes
+    assert not engine.accumulator.lanes.by_key
 
     submit(engine, *numbered(8), now=3599.0)
     calls = dispatched(engine, 3599.0)
@@ -289,7 +290,7 @@ def test_suspects_and_sizes_are_bounded(monkeypatch):
     for name in ("ada", "bob", "eve"):
         batch = one_batch(engine, record(name, identity=name))
         answer(engine, batch, Refused("no"))
-    memory = engine.house.memory
+    memory = engine.accumulator.memory
     assert [memory.suspects(record(identity=name), 1.0) for name in ("ada", "bob", "eve")] == [False, True, True]
     assert not memory.suspects(record(), 1.0)
 
@@ -298,11 +299,15 @@ def test_a_size_that_was_learned_again_is_not_the_oldest(monkeypatch):
     """P9: what is forgotten beyond the bound is what was learned longest ago."""
     monkeypatch.setattr("batcher._core.memory._MOST", 2)
     engine = make_engine(max_records=8)
-    lanes = {key: engine.house.open_lane(key, 0.0) for key in "abc"}
+    lanes = {key: engine.accumulator.lanes.open(key, 0.0) for key in "abc"}
     for key in "abac":
         lanes[key].fill_to(4, 10)
-        engine.house.memory.learn(lanes[key], 0.0)
-    sizes = [engine.house.open_lane(key, 1.0).max_records for key in ("a", "b", "c") if engine.house.lanes.pop(key)]
+        engine.accumulator.memory.learn(lanes[key], 0.0)
+    sizes = [
+        engine.accumulator.lanes.open(key, 1.0).queue.max_records
+        for key in ("a", "b", "c")
+        if engine.accumulator.lanes.by_key.pop(key)
+    ]
     assert sizes == [4, 8, 4]
 
 
@@ -320,7 +325,7 @@ def test_an_outcome_of_every_suspect_is_known_in_the_end():
                 told = dice.choice([Refused("no"), Refused("no", {0: "bad"}), ["ok"] * len(batch.entries), OSError()])
                 answer(engine, batch, told)
         assert all(isinstance(fate, Outcome) for fate in fates(first))
-        assert engine.pending == 0 and not engine.house.lanes
+        assert engine.pending == 0 and not engine.accumulator.lanes.by_key
 
 
 def test_a_suspect_in_doubt_is_asked_about_when_the_search_has_no_call_left():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from batcher._core.lanes import fits
+from batcher._core import batches
 from batcher._core.model.entries import Group
 from batcher._core.model.states import State
 from batcher.events import FlushReason
 from batcher.policies import LaneRules
 from tests.core.building import make_lane, numbered, record
-from tests.core.filling import add_bundle, cut, fill, forced, withdraw
+from tests.core.filling import add_sealed, cut, fill, forced, withdraw
 
 # When it is due
 
@@ -20,7 +20,7 @@ def test_an_empty_lane_is_never_due() -> None:
     Nothing buffered, nothing due; and a new lane is idle.
     """
     lane = make_lane()
-    assert (lane.due_at(), lane.count, lane.size) == (None, 0, 0)
+    assert (lane.due_at(), lane.queue.count, lane.queue.size) == (None, 0, 0)
     assert lane.idle(0.0)
 
 
@@ -31,8 +31,8 @@ def test_the_destination_caps_the_policy() -> None:
     tighter = make_lane(rules=LaneRules(max_records=2, max_bytes=9, all_or_none=False))
     wider = make_lane(rules=LaneRules(max_records=200, max_bytes=900))
 
-    assert (tighter.max_records, tighter.max_bytes, tighter.all_or_none) == (2, 9, False)
-    assert (wider.max_records, wider.max_bytes, wider.all_or_none) == (3, 10, True)
+    assert (tighter.queue.max_records, tighter.queue.max_bytes, tighter.rules.all_or_none) == (2, 9, False)
+    assert (wider.queue.max_records, wider.queue.max_bytes, wider.rules.all_or_none) == (3, 10, True)
 
 
 def test_the_first_record_fixes_the_delay() -> None:
@@ -42,7 +42,7 @@ def test_the_first_record_fixes_the_delay() -> None:
     lane = make_lane()
     fill(lane, record(delay=4.0), accepted_at=1.0)
     fill(lane, record(delay=0.5), record(delay=50.0), accepted_at=2.0)
-    lane.max_records = 9
+    lane.queue.max_records = 9
 
     assert lane.due_at() == 5.0
 
@@ -66,7 +66,7 @@ def test_full_at_exactly_max_bytes() -> None:
     lane = make_lane()
     fill(lane, record("a", size=6), record("b", size=3))
     assert lane.due_at() == 5.0
-    withdraw(lane, lane.queue[1])
+    withdraw(lane, lane.queue.entries[1])
     fill(lane, record("c", size=4))
     assert forced(lane)
     assert cut(lane) == (["a", "c"], FlushReason.BYTES)
@@ -81,7 +81,7 @@ def test_the_next_record_would_not_fit() -> None:
 
     assert forced(lane)
     assert cut(lane) == (["a"], FlushReason.BYTES)
-    assert (lane.due_at(), lane.size, lane.count) == (6.0, 5, 1)
+    assert (lane.due_at(), lane.queue.size, lane.queue.count) == (6.0, 5, 1)
 
 
 def test_more_than_one_batch_is_waiting() -> None:
@@ -102,10 +102,10 @@ def test_reasons_in_order_of_weight() -> None:
     A batch says why it left: full, forced, late, closing, or for the sake of an identity.
     """
     for prepare, now, closing, reason in (
-        (lambda lane: lane.force(FlushReason.FLUSH), 5.0, True, FlushReason.FLUSH),
+        (lambda lane: lane.queue.force(FlushReason.FLUSH), 5.0, True, FlushReason.FLUSH),
         (lambda lane: None, 5.0, True, FlushReason.DELAY),
         (lambda lane: None, 4.5, True, FlushReason.CLOSING),
-        (lambda lane: lane.hasten(lane.queue[0], 1.0), 1.0, False, FlushReason.IDENTITY),
+        (lambda lane: lane.expedite(lane.queue.entries[0], 1.0), 1.0, False, FlushReason.IDENTITY),
     ):
         lane = make_lane()
         fill(lane, record(0))
@@ -122,7 +122,7 @@ def test_forcing_covers_what_is_in() -> None:
     """
     lane = make_lane()
     fill(lane, *numbered(2))
-    lane.force(FlushReason.FLUSH)
+    lane.queue.force(FlushReason.FLUSH)
     assert forced(lane)
     assert cut(lane) == ([0, 1], FlushReason.FLUSH)
 
@@ -135,7 +135,7 @@ def test_forcing_an_empty_lane_does_nothing() -> None:
     A flush leaves no trace in a lane that holds nothing.
     """
     lane = make_lane()
-    lane.force(FlushReason.FLUSH)
+    lane.queue.force(FlushReason.FLUSH)
     assert lane.due_at() is None
 
 
@@ -146,10 +146,10 @@ def test_the_first_reason_stands() -> None:
     """
     lane = make_lane(max_records=9)
     fill(lane, record(0))
-    lane.force(FlushReason.FLUSH)
+    lane.queue.force(FlushReason.FLUSH)
     fill(lane, record(1))
-    lane.force(FlushReason.PRESSURE)
-    lane.force(FlushReason.CLOSING)
+    lane.queue.force(FlushReason.PRESSURE)
+    lane.queue.force(FlushReason.CLOSING)
 
     assert cut(lane) == ([0, 1], FlushReason.FLUSH)
     assert lane.due_at() is None
@@ -161,12 +161,12 @@ def test_forced_records_beyond_one_batch_stay_due() -> None:
     """
     lane = make_lane(max_records=2)
     fill(lane, *numbered(3))
-    lane.force(FlushReason.FLUSH)
-    lane.max_records = 2
+    lane.queue.force(FlushReason.FLUSH)
+    lane.queue.max_records = 2
     assert cut(lane) == ([0, 1], FlushReason.RECORDS)
     assert forced(lane)
     fill(lane, record("new"))
-    lane.max_records = 9
+    lane.queue.max_records = 9
     assert cut(lane) == ([2, "new"], FlushReason.FLUSH)
     assert lane.due_at() is None
 
@@ -177,7 +177,7 @@ def test_forced_records_that_were_withdrawn() -> None:
     """
     lane = make_lane()
     first, second = fill(lane, *numbered(2))
-    lane.force(FlushReason.FLUSH)
+    lane.queue.force(FlushReason.FLUSH)
     withdraw(lane, first, second)
     fill(lane, record("later"), accepted_at=1.0)
 
@@ -190,23 +190,23 @@ def test_a_forced_tombstone_in_the_middle() -> None:
     """
     lane = make_lane(max_records=9)
     entries = fill(lane, *numbered(3))
-    lane.force(FlushReason.FLUSH)
+    lane.queue.force(FlushReason.FLUSH)
     withdraw(lane, entries[1])
     fill(lane, record("later"))
-    lane.max_records = 2
+    lane.queue.max_records = 2
 
     assert cut(lane) == ([0, 2], FlushReason.RECORDS)
-    assert (lane.due_at(), lane.dead, lane.count) == (5.0, 0, 1)
+    assert (lane.due_at(), lane.queue.dead, lane.queue.count) == (5.0, 0, 1)
 
 
-def test_hastened_up_to_a_record() -> None:
+def test_expedited_up_to_a_record() -> None:
     """
-    A hastened record leaves by its time with all that stand before it, whoever opened the batch.
+    A expedited record leaves by its time with all that stand before it, whoever opened the batch.
     """
     lane = make_lane()
     _, second = fill(lane, record(0, delay=50.0), record(1))
-    lane.hasten(second, 3.0)
-    lane.hasten(second, 4.0)
+    lane.expedite(second, 3.0)
+    lane.expedite(second, 4.0)
 
     assert lane.due_at() == 3.0
     assert cut(lane, now=3.0) == ([0, 1], FlushReason.IDENTITY)
@@ -214,47 +214,47 @@ def test_hastened_up_to_a_record() -> None:
     assert lane.due_at() == 8.0, "it is not due for what has left"
 
 
-def test_hastening_never_delays() -> None:
+def test_expediting_never_delays() -> None:
     """
     Hastened to a time after its own, a batch is due at its own.
     """
     lane = make_lane()
     (entry,) = fill(lane, record())
-    lane.hasten(entry, 9.0)
+    lane.expedite(entry, 9.0)
     assert lane.due_at() == 5.0
 
 
-def test_a_hastened_record_that_is_withdrawn() -> None:
+def test_a_expedited_record_that_is_withdrawn() -> None:
     """
     The batch is no longer brought forward for a record that is gone.
     """
     lane = make_lane()
     _, second = fill(lane, record(0), record(1))
-    lane.hasten(second, 3.0)
+    lane.expedite(second, 3.0)
     withdraw(lane, second)
     assert lane.due_at() == 5.0
 
 
-def test_a_hastened_record_beyond_the_batch() -> None:
+def test_a_expedited_record_beyond_the_batch() -> None:
     """
-    A hastened record that did not fit keeps its time.
+    A expedited record that did not fit keeps its time.
     """
     lane = make_lane(max_records=9)
     entries = fill(lane, *numbered(3))
-    lane.hasten(entries[2], 3.0)
-    lane.max_records = 2
+    lane.expedite(entries[2], 3.0)
+    lane.queue.max_records = 2
     cut(lane)
     assert lane.due_at() == 3.0
 
 
-def test_a_bundle_needs_no_hastening() -> None:
+def test_a_sealed_batch_needs_no_expediting() -> None:
     """
-    A part of a refused batch is due anyway: hastening its records leaves nothing behind.
+    A part of a refused batch is due anyway: expediting its records leaves nothing behind.
     """
     lane = make_lane()
     entry = record(0)
-    add_bundle(lane, entry)
-    lane.hasten(entry, -1.0)
+    add_sealed(lane, entry)
+    lane.expedite(entry, -1.0)
     assert cut(lane) == ([0], FlushReason.ISOLATION)
     assert lane.due_at() is None
 
@@ -271,9 +271,9 @@ def test_retried_records_go_to_the_front_in_order() -> None:
     back = [record("a", size=2), record("b", size=3)]
     for entry in back:
         entry.lane, entry.accepted_at, entry.state = lane, 0.0, State.BACKING_OFF
-    lane.put_back(back)
+    lane.queue.put_back(back)
 
-    assert (forced(lane), lane.size, lane.count) == (True, 6, 3)
+    assert (forced(lane), lane.queue.size, lane.queue.count) == (True, 6, 3)
     assert cut(lane) == (["a", "b", "new"], FlushReason.RETRY)
     assert lane.due_at() is None
 
@@ -286,8 +286,8 @@ def test_only_the_retried_ones_are_due() -> None:
     fill(lane, *numbered(2))
     back = record("back")
     back.lane, back.accepted_at, back.state = lane, 0.0, State.BACKING_OFF
-    lane.put_back([back])
-    lane.max_records = 2
+    lane.queue.put_back([back])
+    lane.queue.max_records = 2
 
     assert cut(lane) == (["back", 0], FlushReason.RECORDS)
     assert lane.due_at() == 5.0
@@ -299,14 +299,14 @@ def test_retried_in_front_of_forced() -> None:
     """
     lane = make_lane(max_records=9)
     fill(lane, record("flushed"))
-    lane.force(FlushReason.FLUSH)
+    lane.queue.force(FlushReason.FLUSH)
     back = record("back")
     back.lane, back.accepted_at, back.state = lane, 0.0, State.BACKING_OFF
-    lane.put_back([back])
-    lane.max_records = 1
+    lane.queue.put_back([back])
+    lane.queue.max_records = 1
 
     assert cut(lane) == (["back"], FlushReason.RECORDS)
-    lane.max_records = 9
+    lane.queue.max_records = 9
     assert forced(lane)
     assert cut(lane) == (["flushed"], FlushReason.FLUSH)
 
@@ -334,8 +334,8 @@ def test_what_is_buffered() -> None:
     """
     lane = make_lane()
     first, second = fill(lane, *numbered(2))
-    third = record("bundled")
-    add_bundle(lane, third)
+    third = record("sealed")
+    add_sealed(lane, third)
     withdraw(lane, first)
     assert list(lane.entries()) == [third, second]
 
@@ -345,9 +345,9 @@ def test_the_size_of_a_group() -> None:
     A group fits up to the very limits, and is refused beyond them with figures.
     """
     lane = make_lane()
-    assert fits(lane, Group([record(size=5), record(size=5), record()])) is None
-    assert fits(lane, Group(numbered(4))) == "4 records exceed the 3 that one call may carry"
-    assert fits(lane, Group([record(size=11)])) == "11 bytes exceed the 10 that one call may carry"
+    assert lane.fits(Group([record(size=5), record(size=5), record()])) is None
+    assert lane.fits(Group(numbered(4))) == "4 records exceed the 3 that one call may carry"
+    assert lane.fits(Group([record(size=11)])) == "11 bytes exceed the 10 that one call may carry"
 
 
 def test_what_is_not_buffered_does_not_leave() -> None:
@@ -357,7 +357,7 @@ def test_what_is_not_buffered_does_not_leave() -> None:
     lane = make_lane()
     stray = record("stray")
     stray.state, stray.lane, stray.accepted_at = State.WAITING, lane, 0.0
-    lane.append(stray)
+    lane.queue.append(stray)
     stray.state = State.BACKING_OFF
     with pytest.raises(AssertionError, match="a record cannot move from BACKING_OFF to IN_FLIGHT"):
-        lane.cut(0.0, closing=False)
+        batches.cut(lane, 0.0)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from batcher._core.engine import Engine
-from batcher._core.pacing import Meter
+from batcher._core.model.meters import Meter
 from batcher._core.verbs import Verb
 from batcher.outcomes import NotWritten, Retry
 from batcher.policies import Quota
@@ -219,13 +219,13 @@ def test_a_quota_outlives_the_lanes_that_used_it_and_is_forgotten_after_its_wind
     submit(engine, record(1), key="a")
     (batch,) = dispatched(engine)
     answer(engine, batch, ["ok"])
-    assert not engine.house.lanes and len(engine.house.pacing) == 1
+    assert not engine.accumulator.lanes.by_key and len(engine.accumulator.scheduler.pacing) == 1
     submit(engine, record(2), key="a", now=5.0)
     assert send(engine, 5.0) == []
     (batch,) = dispatched(engine, 10.0)
     answer(engine, batch, ["ok"], now=11.0)
     engine.poll(20.0)
-    assert not len(engine.house.pacing) and engine.next_at == inf
+    assert not len(engine.accumulator.scheduler.pacing) and engine.next_at == inf
 
 
 def test_a_paused_lane_gives_its_turn_away():
@@ -278,7 +278,7 @@ def test_a_small_group_goes_in_front_of_held_records_if_it_fits():
     assert send(engine, 1.0) == [["c"]]
 
 
-def test_what_is_held_when_the_house_fills_up_is_due_once_it_may_go():
+def test_what_is_held_when_the_batcher_fills_up_is_due_once_it_may_go():
     """Others wait for the places that it holds, so it does not wait for company again (B11)."""
     engine = paced(Quota(per=10, records=4), max_delay=50.0, max_pending_records=6, max_lane_records=6)
     submit(engine, *numbered(3))
@@ -287,7 +287,7 @@ def test_what_is_held_when_the_house_fills_up_is_due_once_it_may_go():
     assert send(engine, 1.0) == []
     assert engine.submit(record("late"), "deals", 2.0) is Verb.WAIT
     engine.poll(2.0)
-    assert engine.house.under_pressure
+    assert engine.accumulator.admission.under_pressure
     assert send(engine, 10.0) == [[0, 1, 2]]
 
 
@@ -332,8 +332,8 @@ def test_a_key_that_no_quota_can_place_is_refused_each_time(wrong):
         with pytest.raises((KeyError, TypeError)):
             submit(engine, record("a"))
         assert send(engine) == []
-        assert not engine.house.lanes
-        assert not len(engine.house.pacing)
+        assert not engine.accumulator.lanes.by_key
+        assert not len(engine.accumulator.scheduler.pacing)
 
 
 @pytest.mark.parametrize("most", [1, 8])

@@ -150,4 +150,4 @@ def test_slow_calls_take_from_the_limit_of_their_lane():
         now += seconds
         for batch in batches:
             answer(engine, batch, ["ok"], now=now)
-    assert engine.house.lanes["contacts"].allowance.limit == 3
+    assert engine.accumulator.lanes.by_key["contacts"].allowance.limit == 3

@@ -48,7 +48,7 @@ def test_each_record_gets_its_own_value() -> None:
     engine, batch = answered(("001", None))
     assert fates(batch) == [Written(data="001"), Written()]
     assert engine.poll(0.0).settled == list(batch.entries)
-    assert engine.house.outcomes == {"written": 2}
+    assert engine.accumulator.outcomes == {"written": 2}
 
 
 def test_one_bad_record_costs_nobody_else() -> None:
@@ -57,7 +57,7 @@ def test_one_bad_record_costs_nobody_else() -> None:
     """
     engine, batch = answered(["001", ValueError("bad")])
     assert fates(batch) == [Written(data="001"), Rejected(ErrorDetail("bad", code="ValueError"))]
-    assert engine.house.outcomes == {"written": 1, "rejected": 1}
+    assert engine.accumulator.outcomes == {"written": 1, "rejected": 1}
 
 
 @pytest.mark.parametrize("garbage", [["001"], ["001", "002", "003"], [], None, "ab", {"a": 1, "b": 2}, 7])
@@ -78,10 +78,10 @@ def test_sizes_are_given_back() -> None:
     engine = make_engine(max_delay=0)
     batch = one_batch(engine, record(0, size=3), record(1, size=4))
     answer(engine, batch, [1, Retry("later")])
-    assert (engine.house.admission.pending_bytes, batch.lane.pending_bytes) == (4, 4)
+    assert (engine.accumulator.admission.pending_bytes, batch.lane.pending_bytes) == (4, 4)
     (again,) = dispatched(engine)
     answer(engine, again, [1])
-    assert (engine.house.admission.pending_bytes, engine.pending) == (0, 0)
+    assert (engine.accumulator.admission.pending_bytes, engine.pending) == (0, 0)
 
 
 # Retries

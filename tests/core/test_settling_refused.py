@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.model.entries import Batch
 from batcher.events import FlushReason
 from batcher.outcomes import (
     ErrorDetail,

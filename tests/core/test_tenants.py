@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from batcher._core.engine import Engine
+from batcher._core.fairness import FairQueue, Tenants
 from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
-from batcher._core.tenants import Tenants, WeightedRing
 from batcher.outcomes import Retry
 from batcher.policies import Fairness, Quota
 from tests.core.building import answer, dispatched, make_engine, make_lane, numbered, record, submit
@@ -101,7 +101,7 @@ def test_within_a_tenant_places_go_by_order_of_arrival():
 
 
 def test_a_tenant_holds_no_more_than_one_lane_may():
-    """However many lanes it has: half of the house is left for others, also if nothing of it ever ends."""
+    """However many lanes it has: half of the batcher is left for others, also if nothing of it ever ends."""
     engine = make(max_pending_records=8, max_in_flight=8)
     dead = [entry for key in ("a1", "a2", "a3") for entry in submit(engine, *numbered(3), key=key)]
     for call in dispatched(engine):
@@ -164,11 +164,11 @@ def test_a_tenant_is_forgotten_with_its_last_lane():
     engine = make()
     submit(engine, record(), key="a1")
     submit(engine, record(), key="a2")
-    assert engine.house.tenants is not None
-    assert len(engine.house.tenants) == 1
+    assert engine.accumulator.scheduler.tenants is not None
+    assert len(engine.accumulator.scheduler.tenants) == 1
     serve(engine, 2)
-    assert not engine.house.lanes
-    assert not len(engine.house.tenants)
+    assert not engine.accumulator.lanes.by_key
+    assert not len(engine.accumulator.scheduler.tenants)
 
 
 def test_an_error_of_the_function_is_the_submitters_and_leaves_nothing_behind():
@@ -178,46 +178,46 @@ def test_an_error_of_the_function_is_the_submitters_and_leaves_nothing_behind():
     engine = make(fairness=Fairness(by=by))
     with pytest.raises(LookupError):
         submit(engine, record(), key="a1")
-    assert not engine.house.lanes
+    assert not engine.accumulator.lanes.by_key
 
     engine = make(quotas=[Quota(per=1, calls=1, by=by)])
     with pytest.raises(LookupError):
         submit(engine, record(), key="a1")
-    assert engine.house.tenants is not None
-    assert not len(engine.house.tenants)
+    assert engine.accumulator.scheduler.tenants is not None
+    assert not len(engine.accumulator.scheduler.tenants)
 
 
-def test_a_ring_that_is_left_and_entered_again_does_not_grow():
-    ring = WeightedRing()
-    tenants = Tenants(Fairness(), ring)
+def test_a_queue_that_is_left_and_entered_again_does_not_grow():
+    ready = FairQueue()
+    tenants = Tenants(Fairness(), ready)
     lane = make_lane()
     tenants.enrol(lane)
     for _ in range(100):
-        ring.add(lane)
-        ring.add(lane)
-        ring.discard(lane)
-        ring.discard(lane)
-    assert len(ring._heap) == 1
-    assert (len(ring), list(ring), lane in ring) == (0, [], False)
-    ring.add(lane)
-    assert (list(ring), lane in ring) == ([lane], True)
-    ring.clear()
-    assert len(ring) == 0
-    ring.add(lane)
-    ring.note_sent(lane, 5)
+        ready.add(lane)
+        ready.add(lane)
+        ready.discard(lane)
+        ready.discard(lane)
+    assert len(ready._heap) == 1
+    assert (len(ready), list(ready), lane in ready) == (0, [], False)
+    ready.add(lane)
+    assert (list(ready), lane in ready) == ([lane], True)
+    ready.clear()
+    assert len(ready) == 0
+    ready.add(lane)
+    ready.note_sent(lane, 5)
     other = make_lane()
     other.key = "other"
     tenants.enrol(other)
-    ring.add(other)
-    assert [ring.take(), ring.take()] == [other, lane]
+    ready.add(other)
+    assert [ready.take(), ready.take()] == [other, lane]
 
 
-def test_an_abort_leaves_nobody_in_the_ring():
+def test_an_abort_leaves_nobody_in_the_queue():
     engine = make()
     for key in ("a1", "a2", "b1"):
         submit(engine, *numbered(3), key=key)
     engine.poll(0.0)
     engine.abort(0.0, "the host was cancelled")
     engine.poll(0.0)
-    assert not len(engine.house.ring)
+    assert not len(engine.accumulator.scheduler.ready)
     assert engine.pending == 0

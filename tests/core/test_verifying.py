@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.model.entries import Batch, Entry
+from batcher._core.model.entries import Entry
 from batcher.events import FlushReason
 from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
 from batcher.policies import LaneRules, RetryPolicy

@@ -90,7 +90,7 @@ async def test_b02_a_stale_timer_does_nothing():
     assert api.batches == [(0, 1, 2, 3), (4,), (6,)]
 
 
-@guards("batcher._core.engine", "Engine._may_send", "(at > now and not self.house.closing)", broken="False")
+@guards("batcher._core.engine", "Engine._may_send", "(at > now and not self._scheduler.closing)", broken="False")
 async def test_b02_a_batch_that_is_due_no_longer_waits_on():
     """It was full, and had to wait for a call to end; meanwhile a record was taken back. It waits for company again.
 
@@ -109,14 +109,14 @@ async def test_b02_a_batch_that_is_due_no_longer_waits_on():
 @guards(
     "batcher._core.arriving",
     "Arriving.submit",
-    "count >= lane.max_records and",
-    broken="count > lane.max_records and",
+    "count >= queue.max_records and",
+    broken="count > queue.max_records and",
 )
 @guards(
-    "batcher._core.lanes",
-    "Lane._queue_due_at",
-    "len(self.queue) - self.dead >= self.max_records",
-    broken="len(self.queue) - self.dead > self.max_records",
+    "batcher._core.model.queues",
+    "Queue.due_at",
+    "len(self.entries) - self.dead >= self.max_records",
+    broken="len(self.entries) - self.dead > self.max_records",
 )
 @pytest.mark.parametrize("options", [{}, {"identity": True}], ids=["plain", "with an identity"])
 async def test_b03_a_full_batch_waits_for_no_further_record(options):
@@ -136,7 +136,7 @@ async def test_b03_a_full_batch_waits_for_no_further_record(options):
     assert api.sizes == [3]
 
 
-@guards("batcher._core.lanes", "Lane._queue_due_at", "self.queue[0].due_at", broken="self.queue[-1].due_at")
+@guards("batcher._core.model.queues", "Queue.due_at", "self.entries[0].due_at", broken="self.entries[-1].due_at")
 @guards(
     "batcher._core.model.entries",
     "Entry.due_at.fget",
@@ -258,7 +258,7 @@ async def test_b08_no_result_is_given_to_the_wrong_caller(change):
     assert f"{len(change(list(range(5))))} items for 5 records" in str(results[0].outcome.cause)
 
 
-@guards("batcher._core.engine", "Engine.settle", "house.attend(batch.lane, now)", broken="pass")
+@guards("batcher._core.engine", "Engine.settle", "self._scheduler.reschedule(batch.lane, now)", broken="pass")
 async def test_b09_a_failed_call_takes_nothing_along():
     """What came in while a call was failing is sent by the next one.
 
@@ -285,7 +285,7 @@ async def test_b09_a_failed_call_takes_nothing_along():
     broken="batch.lane.in_flight -= type(answer).__name__ != 'Retry'",
 )
 async def test_b10_a_retry_needs_no_place_that_somebody_else_holds():
-    """With the house full and everybody waiting, what backs off holds no call, keeps its place, and comes back.
+    """With all places taken and everybody waiting, what backs off holds no call, keeps its place, and comes back.
 
     elasticsearch#47599: the retry needed the thread that flush held; elasticsearch-java#651, OpenTelemetry's
     collector#10255 and #12244. See also test_shell for a submit inside of write, which would wait for itself.

@@ -17,10 +17,15 @@ from tests.hard_cases.guards import guards
 pytestmark = pytest.mark.anyio
 
 
-@guards("batcher._core.arriving", "Arriving._press_all", "house.press(now)", broken="pass")
-@guards("batcher._core.arriving", "Arriving._press", "lane.force(FlushReason.PRESSURE)", broken="pass")
-@pytest.mark.parametrize("lane_records", [6, 2], ids=["the house is full", "a lane is full"])
-async def test_b11_a_house_full_of_half_filled_batches_sends_them(lane_records):
+@guards(
+    "batcher._core.arriving",
+    "Arriving._press_all",
+    "self._scheduler.force_all(FlushReason.PRESSURE, now)",
+    broken="pass",
+)
+@guards("batcher._core.arriving", "Arriving._press", "lane.queue.force(FlushReason.PRESSURE)", broken="pass")
+@pytest.mark.parametrize("lane_records", [6, 2], ids=["all places are taken", "a lane is full"])
+async def test_b11_a_batcher_full_of_half_filled_batches_sends_them(lane_records):
     """Whoever waits for a place makes those leave who hold one and only wait for company.
 
     A comment in gax fears it; OpenTelemetry's collector#15944 and google-cloud-cpp#6678 had it.
@@ -39,8 +44,8 @@ async def test_b11_a_house_full_of_half_filled_batches_sends_them(lane_records):
     assert newcomer.done
 
 
-@guards("batcher._core.house", "House.forget_if_idle", "del self.lanes[lane.key]", broken="pass")
-@guards("batcher._core.admission", "Admission.house_has_room", "<= limits.max_pending_records", broken="< 1e9")
+@guards("batcher._core.lanes", "Lanes.forget_if_idle", "del self.by_key[lane.key]", broken="pass")
+@guards("batcher._core.admission", "Admission.has_room", "<= limits.max_pending_records", broken="< 1e9")
 async def test_b12_memory_is_bounded_and_gone_keys_cost_nothing():
     """Under more load than the destination takes the ceiling holds, and keys that are gone leave nothing behind.
 
@@ -69,10 +74,10 @@ async def test_b12_memory_is_bounded_and_gone_keys_cost_nothing():
 
 
 @guards(
-    "batcher._core.lanes",
-    "Lane.put_back",
-    "self.queue.extendleft(reversed(entries))",
-    broken="self.queue.extend(entries)",
+    "batcher._core.model.queues",
+    "Queue.put_back",
+    "self.entries.extendleft(reversed(entries))",
+    broken="self.entries.extend(entries)",
 )
 async def test_b13_what_is_sent_again_goes_in_front():
     """Younger records do not overtake those that were asked to come again.
@@ -166,7 +171,7 @@ async def test_b15_a_poisonous_record_is_neither_retried_for_ever_nor_takes_all_
     assert len(api.calls) <= 14
 
 
-@guards("batcher._core.model.entries", "Budget.spend", "if calls > self.calls:", broken="if False:")
+@guards("batcher._core.model.budgets", "SearchBudget.spend", "if calls > self.calls:", broken="if False:")
 async def test_b16_the_search_for_culprits_does_not_flood():
     """With every record bad, halving all of them would double the calls: the search ends with its budget.
 
@@ -181,9 +186,12 @@ async def test_b16_the_search_for_culprits_does_not_flood():
 
 
 @guards(
-    "batcher._core.leaving", "Leaving.abort", "while units := list(house.pending_units()):", broken="while units := []:"
+    "batcher._core.leaving",
+    "Leaving.abort",
+    "while units := list(accumulator.pending_units()):",
+    broken="while units := []:",
 )
-@guards("batcher._core.leaving", "Leaving.abort", "house.settle(unit, fates, now)", broken="pass")
+@guards("batcher._core.leaving", "Leaving.abort", "accumulator.settle(unit, fates, now)", broken="pass")
 async def test_b17_a_destination_that_is_down_at_the_end_loses_nobody():
     """What cannot be sent within the shutdown timeout is told to its caller: nothing is deleted in silence.
 
@@ -201,7 +209,7 @@ async def test_b17_a_destination_that_is_down_at_the_end_loses_nobody():
     assert statistics.accepted == statistics.settled == 100
 
 
-@guards("batcher._core.lanes", "Lane.cut", "self._forced = 0", broken="pass")
+@guards("batcher._core.model.queues", "Queue.take", "self._forced = 0", broken="pass")
 async def test_b18_batches_are_as_full_as_the_load_allows():
     """Not only correct: 10,000 records of 1,000 callers in 100 calls, and few calls at a trickle, after a flush too.
 
@@ -231,7 +239,7 @@ async def test_b18_batches_are_as_full_as_the_load_allows():
 @guards(
     "batcher._shell.crew", "Crew._next_timeout", "return began_at + self._call_timeout", broken="return began_at + 3600"
 )
-@guards("batcher._core.house", "House.watch_expiry", "if expires_at < inf:", broken="if expires_at < -1:")
+@guards("batcher._core.accumulator", "Accumulator.watch_expiry", "if expires_at < inf:", broken="if expires_at < -1:")
 async def test_b19_the_timeout_of_a_call_is_not_that_of_a_member():
     """A member's deadline bounds its waiting and nobody else's; a call ends by its own timeout.
 

@@ -136,9 +136,9 @@ async def test_stress_a_long_queue_costs_no_more_per_record(waiting):
     limits = Limits(max_pending_records=200_000, max_in_flight=1)
     async with Batcher[int, int](api, limits=limits) as batcher:
         receipts = [batcher.submit_nowait(n) for n in range(waiting)]
-        lane = batcher._engine.house.lanes[None]
+        lane = batcher._engine.accumulator.lanes.by_key[None]
         walked = 0
-        original = lane.queue
+        original = lane.queue.entries
 
         class Counting:
             """The queue, counting every entry that is looked at beyond taking it out."""
@@ -163,7 +163,7 @@ async def test_stress_a_long_queue_costs_no_more_per_record(waiting):
                 walked += 1
                 return original[index]
 
-        lane.queue = Counting()  # type: ignore[assignment]
+        lane.queue.entries = Counting()  # type: ignore[assignment]
         await anyio.sleep(5.5)  # five calls
         done = sum(receipt.done for receipt in receipts)
         assert done == 500

@@ -112,5 +112,5 @@ async def test_where_nobody_observes_nothing_is_kept_for_him():
             destination.down = False
             await anyio.sleep(61)
             assert await fates(batcher, "a", "b") == ["written"] * 2
-            assert batcher._engine.house.breakers.changes == []
+            assert batcher._engine.accumulator.breakers.changes == []
         assert destination.calls >= 40

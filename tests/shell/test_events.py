@@ -25,7 +25,7 @@ from batcher import (
     Write,
     Writer,
 )
-from batcher._core.model.entries import Batch
+from batcher._core.batches import Batch
 from batcher._shell.hooks import MOST_LINKS
 from batcher._shell.reporting import Reporter
 from batcher.testing import ScriptedDestination

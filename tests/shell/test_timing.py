@@ -27,7 +27,7 @@ from batcher import (
     RetryPolicy,
     Timing,
 )
-from batcher._core.model.attempts import Spells, freed, held, overlap
+from batcher._core.model.intervals import Intervals, begun, ended, overlap
 from tests.api import Api, gather
 
 pytestmark = pytest.mark.anyio
@@ -134,21 +134,21 @@ async def test_a_lane_that_was_held_and_let_go_does_not_wait_for_the_quota_any_m
 
 def test_what_held_a_lane_is_known_for_long_at_a_bounded_cost():
     """A lane that is never empty forgets no second of it; what is long ago is evened out."""
-    spells: Spells = ()
+    intervals: Intervals = ()
     for n in range(1000):
-        spells = freed(held(spells, 10.0 * n), 10.0 * n + 3)
-    assert len(spells) <= 20
-    assert overlap(spells, 0.0, inf) == pytest.approx(3000)
-    assert overlap(spells, 0.0, 5000.0) == pytest.approx(1500, rel=0.01)
-    assert overlap(spells, 9982.0, 9991.5) == pytest.approx(2.5), "the last ones are known exactly"
+        intervals = ended(begun(intervals, 10.0 * n), 10.0 * n + 3)
+    assert len(intervals) <= 20
+    assert overlap(intervals, 0.0, inf) == pytest.approx(3000)
+    assert overlap(intervals, 0.0, 5000.0) == pytest.approx(1500, rel=0.01)
+    assert overlap(intervals, 9982.0, 9991.5) == pytest.approx(2.5), "the last ones are known exactly"
 
 
 def test_what_goes_on_holding_a_lane_is_one_spell():
-    spells = freed(held((), 1.0), 3.0)
-    assert held(spells, 3.0, 4.0) == held((), 1.0, 4.0)
-    assert held(held((), 1.0, 9.0), 3.0, 4.0) == held((), 1.0, 9.0), "a pause that ends earlier than another"
-    assert freed(held((), 1.0, 4.0), 5.0) == held((), 1.0, 4.0), "it was over before"
-    assert freed((), 1.0) == ()
+    intervals = ended(begun((), 1.0), 3.0)
+    assert begun(intervals, 3.0, 4.0) == begun((), 1.0, 4.0)
+    assert begun(begun((), 1.0, 9.0), 3.0, 4.0) == begun((), 1.0, 9.0), "a pause that ends earlier than another"
+    assert ended(begun((), 1.0, 4.0), 5.0) == begun((), 1.0, 4.0), "it was over before"
+    assert ended((), 1.0) == ()
 
 
 async def test_it_waits_while_the_provider_asks_for_it():

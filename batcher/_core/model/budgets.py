@@ -1,5 +1,6 @@
-"""The retry budget: a destination in trouble is not given more calls than it gets in good times.
+"""Budgets: how many calls are spent on trying again, and on the search for a culprit.
 
+The retry budget: a destination in trouble is not given more calls than it gets in good times.
 Two kinds of tokens, as in Finagle's ``RetryBudget``. Each call that is no retry leaves a share of one, which expires
 after ten seconds; and some a second come on top, so that few calls can be retried, too. Finagle lets ten seconds of the
 latter be spent at once, and then none for ten seconds; here they come one by one, and no more are kept than a second
@@ -9,7 +10,10 @@ brings, so that calls that failed together come again one after the other. Whoev
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
+
+from batcher.outcomes import ErrorDetail
 
 WINDOW = 10.0  # seconds, after which Finagle's credits expire
 BURST = 1.0  # seconds whose tokens of the floor are kept
@@ -105,3 +109,20 @@ class RetryBudget:
         """Return when to ask again, after :meth:`spend` has refused; ``inf`` if that will never do."""
         wait = max((1 - self.left(now)) / self._floor, SOONEST) if self._floor else inf
         return now + (min(wait, LATEST) if self._share else wait)
+
+
+class SearchBudget:
+    """Calls left to the search for the culprits of one refused batch, shared by all its parts."""
+
+    __slots__ = ("calls", "errors")
+
+    def __init__(self, calls: int, errors: Sequence[ErrorDetail]) -> None:
+        self.calls = calls
+        self.errors = errors  # why the batch was refused, for those of whom nobody knows more in the end
+
+    def spend(self, calls: int) -> bool:
+        """Take that many calls, or none and return False."""
+        if calls > self.calls:
+            return False
+        self.calls -= calls
+        return True

@@ -1,18 +1,28 @@
-"""What the core moves about: records with their fate, groups, and batches."""
+"""What the core moves about, and where it is: records with their fate, groups, and the lanes that hold them.
+
+An entry knows its lane and a lane its entries, so they share this file. What is decided of them stands in others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from batcher._core.model.attempts import Attempt
+from batcher._core.model.breakers import Breaker
+from batcher._core.model.budgets import SearchBudget
+from batcher._core.model.concurrency import Allowance, ServiceTime
+from batcher._core.model.deadlines import Deadlines
+from batcher._core.model.intervals import NEVER_BLOCKED
+from batcher._core.model.meters import UNMETERED
+from batcher._core.model.queues import Queue
+from batcher._core.model.sealed import Sealed, SealedQueue
 from batcher._core.model.states import State
+from batcher._core.model.tenants import Tenant
 from batcher.events import FlushReason
-from batcher.outcomes import Cause, ErrorDetail, Outcome, Written
-
-if TYPE_CHECKING:
-    from batcher._core.lanes import Lane
-    from batcher._core.model.attempts import Attempt
+from batcher.outcomes import Cause, Outcome, Written
+from batcher.policies import LaneRules
 
 
 class NotAccepted(Outcome):
@@ -32,7 +42,6 @@ class Extras:
         "asks",
         "attempts",
         "budget",
-        "bundled",
         "delay",
         "entered_at",
         "expires_at",
@@ -44,6 +53,7 @@ class Extras:
         "past",
         "refusal",
         "retries",
+        "sealed",
     )
 
     def __init__(self, identity: Hashable | None = None, delay: float | None = None, expires_at: float = inf) -> None:
@@ -51,8 +61,8 @@ class Extras:
         self.delay = delay  # of the batch that this record opens; None is the policy's
         self.expires_at = expires_at
         self.group: Group | None = None
-        self.bundled = False  # buffered in a bundle, not in the queue of its lane
-        self.budget: Budget | None = None  # of the search for a culprit among whom it is
+        self.sealed = False  # buffered in a sealed batch, not in the queue of its lane
+        self.budget: SearchBudget | None = None  # of the search for a culprit among whom it is
         self.force: FlushReason | None = None  # why it is due the moment it enters its lane
         self.entered_at = -inf  # its lane, if it was parked before
         self.past: Sequence[tuple[Attempt, float]] = ()  # attempts but for the last, and when it was to be sent again
@@ -110,7 +120,21 @@ class Entry:
         delay = self.extras.delay
         return self.accepted_at + (self.lane.max_delay if delay is None else delay)
 
-    def hasten(self, at: float) -> None:
+    @property
+    def expires_at(self) -> float:
+        """When this unit is no longer to be sent; ``inf`` if the caller did not say."""
+        return self.extras.expires_at
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it is buffered in a sealed batch, not in the queue of its lane."""
+        return self.extras.sealed
+
+    @sealed.setter
+    def sealed(self, sealed: bool) -> None:
+        self.own_extras().sealed = sealed
+
+    def expedite(self, at: float) -> None:
         """Be due by *at*."""
         self.own_extras().delay = max(0.0, at - self.accepted_at)
 
@@ -170,98 +194,167 @@ class Group:
 Unit: TypeAlias = Entry | Group
 
 
-class Budget:
-    """Calls left to the search for the culprits of one refused batch, shared by all its parts."""
-
-    __slots__ = ("calls", "errors")
-
-    def __init__(self, calls: int, errors: Sequence[ErrorDetail]) -> None:
-        self.calls = calls
-        self.errors = errors  # why the batch was refused, for those of whom nobody knows more in the end
-
-    def spend(self, calls: int) -> bool:
-        """Take that many calls, or none and return False."""
-        if calls > self.calls:
-            return False
-        self.calls -= calls
-        return True
+# What most lanes never have. Shared, and never changed: a lane that needs one makes its own.
+NO_SERVICE: Final = ServiceTime()
+NONE_SEALED: Final[SealedQueue[Entry]] = SealedQueue()
 
 
-class Bundle:
-    """Entries that travel in a call of their own: a group, what is left of a refused batch, or what is asked about."""
-
-    __slots__ = ("asks", "budget", "due_at", "entries", "group", "sibling")
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        due_at: float,
-        group: Group | None = None,
-        budget: Budget | None = None,
-        sibling: Bundle | None = None,
-        *,
-        asks: bool = False,
-    ) -> None:
-        self.entries = entries
-        self.due_at = due_at
-        self.group = group
-        self.budget = budget
-        self.sibling = sibling  # the other half of a refused batch: it waits for what becomes of this one
-        self.asks = asks
-
-
-class Backoff:
-    """Units of one lane that will be sent again at the same time. One timer for all of them."""
-
-    __slots__ = ("at", "lane", "units")
-
-    def __init__(self, lane: Lane, at: float, units: Sequence[Unit]) -> None:
-        self.lane = lane
-        self.at = at
-        self.units = units
-
-
-class Batch:
-    """What one call carries. ``records`` are in the order in which the verdicts must come."""
+class Lane:
+    """The records of one key that are accepted and not settled."""
 
     __slots__ = (
-        "asks",
-        "attempt",
-        "bundle",
-        "changes",
-        "dispatched_at",
-        "entries",
-        "lane",
-        "parting",
-        "reason",
-        "sent",
-        "size",
+        "allowance",
+        "blocked",
+        "breaker",
+        "due_since",
+        "expiring",
+        "fast_until",
+        "in_flight",
+        "key",
+        "max_delay",
+        "most_bytes",
+        "most_records",
+        "parked",
+        "paused_until",
+        "pending",
+        "pending_bytes",
+        "queue",
+        "quota",
+        "rules",
+        "sealed",
+        "service",
+        "small_until",
+        "tenant",
     )
 
     def __init__(
-        self, lane: Lane, entries: Sequence[Entry], size: int, reason: FlushReason, bundle: Bundle | None
+        self,
+        key: Hashable,
+        rules: LaneRules,
+        max_records: int,
+        max_bytes: int,
+        max_delay: float,
+        max_in_flight: float = inf,
     ) -> None:
-        self.lane = lane
-        self.sent = entries
-        self.entries = entries  # those that its answer will settle; empty once it has been given up on
-        self.parting: Sequence[Unit] = ()  # settled before it ended, and holding their identities till then
-        self.size = size
-        self.reason = reason
-        self.bundle = bundle
-        self.asks = bundle is not None and bundle.asks  # what became of these records; it writes nothing
-        self.attempt: Attempt  # once it has left
-        self.dispatched_at = 0.0
-        self.changes = (0, 0)  # of the allowances of its lane and of all, before it left
+        self.key = key
+        self.rules = rules
+        self.max_delay = max_delay
+        # What one call may carry, and so what one record or one group may have.
+        self.most_records = min(max_records, rules.max_records)
+        self.most_bytes = min(max_bytes, rules.max_bytes)
+        self.small_until = inf  # its batches are filled to less, because a call was too large
+        # What is accepted and not settled: parked, buffered, in flight, backing off.
+        self.pending = 0
+        self.pending_bytes = 0
+        self.parked = 0  # records of it that wait outside, behind an identity
+        self.fast_until = inf  # pending records: from then on a newcomer must look closer
+        # What is buffered.
+        self.queue: Queue[Entry] = Queue(self.most_records, self.most_bytes)
+        self.sealed = NONE_SEALED
+        self.expiring: Deadlines[Unit] | None = None  # accepted units that have a deadline, if there ever were any
+        # Calls.
+        self.in_flight = 0
+        self.allowance = Allowance(min(max_in_flight, rules.max_in_flight))
+        self.service = NO_SERVICE
+        # What may keep it from sending.
+        self.paused_until = -inf
+        self.quota = UNMETERED
+        self.breaker: Breaker | None = None  # if its last call has failed
+        self.tenant: Tenant | None = None  # if lanes are shared out
+        # For timing_of() only: since when the batch is due that waits now, and what kept the lane from sending.
+        self.due_since = inf
+        self.blocked = NEVER_BLOCKED
 
-    @property
-    def group(self) -> Group | None:
-        """The group that this batch carries, if it is one."""
-        return None if self.bundle is None else self.bundle.group
+    def idle(self, now: float) -> bool:
+        """Return whether the lane holds no record, no call and no pause."""
+        return not self.pending and not self.in_flight and self.paused_until <= now
 
-    @property
-    def records(self) -> list[Any]:
-        """What the write function gets."""
-        return [entry.record for entry in self.entries]
+    # What a call may carry
 
-    def __repr__(self) -> str:
-        return f"<Batch {self.reason.value}: {len(self.entries)} records, {self.size} bytes>"
+    def fits(self, group: Group) -> str | None:
+        """Return the rule that *group* breaks by its size, with figures; None if it fits one call."""
+        if len(group.members) > self.most_records:
+            return f"{len(group.members)} records exceed the {self.most_records} that one call may carry"
+        if group.size > self.most_bytes:
+            return f"{group.size} bytes exceed the {self.most_bytes} that one call may carry"
+        return None
+
+    def allow(self, max_records: float, max_bytes: float) -> None:
+        """Have no batch filled, and no group taken, beyond this."""
+        self.most_records = min(self.most_records, max_records)
+        self.most_bytes = min(self.most_bytes, max_bytes)
+        self.fill_to(max_records, max_bytes)
+
+    def fill_to(self, max_records: float, max_bytes: float) -> None:
+        """Have batches filled to this at most."""
+        self.queue.max_records = min(self.queue.max_records, max_records)
+        self.queue.max_bytes = min(self.queue.max_bytes, max_bytes)
+
+    def fill_up(self) -> None:
+        """Have batches filled to what one call may carry again."""
+        self.queue.max_records, self.queue.max_bytes = self.most_records, self.most_bytes
+        self.small_until = inf
+
+    def note_call(self, records: int, seconds: float) -> bool:
+        """Learn from a call that ended well how long one takes; return whether it was slow."""
+        if self.service is NO_SERVICE:
+            self.service = ServiceTime()
+        return self.service.note(records, seconds)
+
+    # What is buffered
+
+    def filled_by(self, unit: Unit) -> bool:
+        """Return whether *unit* would make a batch due, whatever the time."""
+        if isinstance(unit, Group):
+            return True
+        queue = self.queue
+        return queue.count + 1 >= queue.max_records or queue.size + unit.size >= queue.max_bytes
+
+    def add_sealed(
+        self,
+        entries: Sequence[Entry],
+        due_at: float,
+        reason: FlushReason,
+        budget: SearchBudget | None = None,
+        sibling: Sealed[Entry] | None = None,
+        *,
+        first: bool = False,
+    ) -> None:
+        """Buffer entries that travel in a call of their own."""
+        if self.sealed is NONE_SEALED:
+            self.sealed = SealedQueue()
+        self.sealed.add(Sealed(entries, due_at, reason, budget, sibling), first=first)
+
+    def expedite(self, entry: Entry, at: float) -> None:
+        """Make everything up to *entry* due at *at*, whichever record opened the batch."""
+        if not entry.sealed:  # which is due anyway
+            self.queue.expedite(entry, at)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Account for a buffered record that has just been settled."""
+        if not entry.sealed:
+            self.queue.withdraw(entry)
+
+    def due_at(self) -> float | None:
+        """Return when the next batch is due: ``-inf`` whatever the time, None if nothing is buffered."""
+        at = self.queue.due_at()
+        if self.sealed:
+            self.sealed.trim()
+            if self.sealed:
+                return min(at, self.sealed.first.due_at)
+        return at if self.queue.entries else None
+
+    def sealed_is_next(self, now: float) -> bool:
+        """Return whether a sealed batch leaves next: it is always due. If the queue is due as well, they take turns."""
+        return bool(self.sealed) and not (self.sealed.was_last and self.queue.entries and self.queue.due_at() <= now)
+
+    def next_records(self, now: float) -> int:
+        """Return how many records the next call carries; at most, where the limit is on bytes."""
+        if self.sealed_is_next(now):
+            return len(self.sealed.first.entries)
+        return int(min(self.queue.count, self.queue.max_records))
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is buffered, sealed batches first."""
+        yield from self.sealed.living()
+        yield from self.queue.living()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from batcher._core.house import House, unit_of
+from batcher._core.accumulator import Accumulator, unit_of
 from batcher._core.model.entries import Extras, Group
 from batcher._core.model.states import State
 from batcher._core.verbs import Verb
@@ -23,11 +23,13 @@ def test_a_lane_comes_on_demand() -> None:
     """
     A lane is made for its key, with the policy's figures capped by those of the destination.
     """
-    house = House(POLICY, RetryPolicy(), Limits(), lambda key: LaneRules(max_records=2 if key == "deals" else 9))
-    deals, contacts = house.open_lane("deals", 0.0), house.open_lane("contacts", 0.0)
+    accumulator = Accumulator(
+        POLICY, RetryPolicy(), Limits(), lambda key: LaneRules(max_records=2 if key == "deals" else 9)
+    )
+    deals, contacts = accumulator.lanes.open("deals", 0.0), accumulator.lanes.open("contacts", 0.0)
 
-    assert (deals.key, deals.max_records, deals.max_bytes, deals.max_delay) == ("deals", 2, 10, 5.0)
-    assert (contacts.max_records, house.lanes) == (3, {"deals": deals, "contacts": contacts})
+    assert (deals.key, deals.queue.max_records, deals.queue.max_bytes, deals.max_delay) == ("deals", 2, 10, 5.0)
+    assert (contacts.queue.max_records, accumulator.lanes.by_key) == (3, {"deals": deals, "contacts": contacts})
 
 
 def test_a_lane_goes_when_it_is_idle() -> None:
@@ -37,10 +39,10 @@ def test_a_lane_goes_when_it_is_idle() -> None:
     engine = make_engine()
     submit(engine, *numbered(3))
     (batch,) = dispatched(engine)
-    assert list(engine.house.lanes) == ["contacts"]
+    assert list(engine.accumulator.lanes.by_key) == ["contacts"]
     answer(engine, batch, [1, 2, 3])
 
-    assert (engine.house.lanes, len(engine.house.deadlines)) == ({}, 0)
+    assert (engine.accumulator.lanes.by_key, len(engine.accumulator.scheduler.deadlines)) == ({}, 0)
 
 
 def test_a_paused_lane_is_kept_until_the_pause_is_over() -> None:
@@ -55,9 +57,9 @@ def test_a_paused_lane_is_kept_until_the_pause_is_over() -> None:
 
     assert engine.poll(0.0).ask_again_at == 90.0
     engine.poll(89.5)
-    assert list(engine.house.lanes) == ["contacts"]
+    assert list(engine.accumulator.lanes.by_key) == ["contacts"]
     engine.poll(90.0)
-    assert (engine.house.lanes, engine.next_at) == ({}, inf)
+    assert (engine.accumulator.lanes.by_key, engine.next_at) == ({}, inf)
 
 
 def test_a_lane_with_calls_out_is_kept() -> None:
@@ -68,9 +70,9 @@ def test_a_lane_with_calls_out_is_kept() -> None:
     submit(engine, *numbered(6))
     first, second = [*dispatched(engine), *dispatched(engine)]
     answer(engine, first, [1, 2, 3])
-    assert list(engine.house.lanes) == ["contacts"]
+    assert list(engine.accumulator.lanes.by_key) == ["contacts"]
     answer(engine, second, [1, 2, 3])
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 def test_a_lane_in_which_somebody_waits_is_kept() -> None:
@@ -80,9 +82,9 @@ def test_a_lane_in_which_somebody_waits_is_kept() -> None:
     engine = make_engine(max_pending_records=2, max_lane_records=2)
     submit(engine, *numbered(2), key="deals")
     assert engine.submit(record("waits"), "contacts", 0.0) is Verb.WAIT
-    engine.house.forget_if_idle(engine.house.lanes["contacts"], 0.0)
+    engine.accumulator.lanes.forget_if_idle(engine.accumulator.lanes.by_key["contacts"], 0.0)
 
-    assert set(engine.house.lanes) == {"deals", "contacts"}
+    assert set(engine.accumulator.lanes.by_key) == {"deals", "contacts"}
 
 
 def test_a_pause_noted_while_the_lane_had_something_earlier_to_do() -> None:
@@ -95,13 +97,13 @@ def test_a_pause_noted_while_the_lane_had_something_earlier_to_do() -> None:
     (rest,) = submit(engine, record("rest", delay=1.0))
     engine.flush(0.0)
     answer(engine, batch, Retry("throttled", after=90, pause_lane=True))
-    for unit in list(engine.house.pending_units()):
+    for unit in list(engine.accumulator.pending_units()):
         engine.withdraw(unit, 0.0)
     assert rest.state is State.SETTLED
-    assert list(engine.house.lanes) == ["contacts"]
+    assert list(engine.accumulator.lanes.by_key) == ["contacts"]
     for now in (0.0, 5.0, 90.0):
         engine.poll(now)
-    assert engine.house.lanes == {}
+    assert engine.accumulator.lanes.by_key == {}
 
 
 # Parked behind an identity
@@ -262,12 +264,12 @@ def test_a_record_without_deadline_is_not_watched() -> None:
     """
     Only records with a deadline of their own cost a note.
     """
-    house = House(POLICY, RetryPolicy(), Limits(), lambda key: LaneRules())
-    house.watch_expiry(record())
-    house.watch_expiry(record(identity="003"))
-    assert len(house.deadlines) == 0
-    house.watch_expiry(record(expires_at=3.0))
-    assert house.deadlines.next_at == 3.0
+    accumulator = Accumulator(POLICY, RetryPolicy(), Limits(), lambda key: LaneRules())
+    accumulator.watch_expiry(record())
+    accumulator.watch_expiry(record(identity="003"))
+    assert len(accumulator.scheduler.deadlines) == 0
+    accumulator.watch_expiry(record(expires_at=3.0))
+    assert accumulator.scheduler.deadlines.next_at == 3.0
 
 
 def test_every_pending_unit_is_found() -> None:
@@ -286,7 +288,7 @@ def test_every_pending_unit_is_found() -> None:
     group, _ = engine.submit_group([record(6, identity="004"), record(7, identity="005")], "contacts", 0.0)
     engine.withdraw(again, 0.0)
 
-    assert list(engine.house.pending_units()) == [*flying, group, *buffered, out, *parked]
+    assert list(engine.accumulator.pending_units()) == [*flying, group, *buffered, out, *parked]
     assert list(engine.pending_entries()) == [*flying, *group.members, *buffered, out, *parked]
     assert engine.pending == 8
 
@@ -317,7 +319,7 @@ def test_outcomes_are_counted_by_kind() -> None:
     (batch,) = dispatched(engine)
     answer(engine, batch, [])
 
-    assert engine.house.outcomes == {"written": 5, "not_written": 1, "unknown": 3}
+    assert engine.accumulator.outcomes == {"written": 5, "not_written": 1, "unknown": 3}
 
 
 def test_bringing_forward_what_a_limit_holds() -> None:
