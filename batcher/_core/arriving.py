@@ -63,27 +63,31 @@ class Arriving:
         entry.state = BUFFERED
         admission.pending += 1
         lane.pending += 1
-        full = False
         queue = lane.queue
+        entries = queue.entries
+        entries.append(entry)
+        count = len(entries)
         if size:
             admission.pending_bytes += size
             lane.pending_bytes += size
             queue.size += size
-            full = queue.size >= queue.max_bytes
-        entries = queue.entries
-        entries.append(entry)
-        count = len(entries)
-        if full or (count >= queue.max_records and count - queue.dead >= queue.max_records):
-            held = lane.quota.held_by is not None or lane.in_flight >= lane.allowance.limit
-            if held or lane in self._scheduler.ready:
-                return NOTHING  # the end of a call will send it, or the end of a window
-            self.collect(now)  # what is due already is served before new input
-            self._scheduler.reschedule(lane, now)
-            return Verb.DISPATCH if self._has_work() else Verb.CLOCK
+            if queue.size >= queue.max_bytes:
+                return self._filled(lane, now)
+        if count >= queue.max_records and count - queue.dead >= queue.max_records:
+            return self._filled(lane, now)
         if count == 1:  # tombstones do not stand alone in a queue
             self._scheduler.note_arrival(lane, now)
             return Verb.CLOCK
         return NOTHING
+
+    def _filled(self, lane: Lane, now: float) -> Verb:
+        """Have the batch leave that a record has filled, if nothing holds it."""
+        held = lane.in_flight >= lane.allowance.limit or lane.quota.held_by is not None
+        if held or lane in self._scheduler.ready:
+            return NOTHING  # the end of a call will send it, or the end of a window
+        self.collect(now)  # what is due already is served before new input
+        self._scheduler.reschedule(lane, now)
+        return Verb.DISPATCH if self._has_work() else Verb.CLOCK
 
     def submit_many(self, entries: Sequence[Entry], key: Hashable, now: float) -> int:
         """Take in the first of some new *entries*, as many as need no closer look.

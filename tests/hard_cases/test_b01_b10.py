@@ -162,7 +162,7 @@ async def test_b04_the_delay_counts_from_the_first_record():
     assert [call.at - first for call in api.calls] == pytest.approx([n * gap + 0.5 for n in range(0, 20, 4)])
 
 
-@guards("batcher._core.arriving", "Arriving.submit", "self.collect(now)  # what is due", broken="pass  # what is due")
+@guards("batcher._core.arriving", "Arriving._filled", "self.collect(now)  # what is due", broken="pass  # what is due")
 @pytest.mark.parametrize("limit", [1, 2])
 async def test_b05_a_cold_key_is_served_although_a_busy_one_never_pauses(limit):
     """What is due goes before what has just come in, even if the loop finds no time for the clock.
