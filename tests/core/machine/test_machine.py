@@ -1,6 +1,6 @@
 """Whatever callers, clocks and destinations do: the laws of the engine hold after every step.
 
-``BATCHER_SOAK=5000 pytest tests/core/test_machine.py`` runs that many examples instead of a few, each with
+``BATCHER_SOAK=5000 pytest tests/core/machine/test_machine.py`` runs that many examples instead of a few, each with
 more steps.
 """
 
@@ -19,8 +19,8 @@ from batcher.errors import InvalidGroup
 from batcher.outcomes import Accepted, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Written
 from batcher.policies import BreakerPolicy, Limits, RetryPolicy
 from tests.core.building import record
-from tests.core.model import Model
-from tests.core.model_limits import KEYS, LIMITS, max_bytes, max_records, rules_of
+from tests.core.machine.limits import KEYS, LIMITS, max_bytes, max_records, rules_of
+from tests.core.machine.model import Model
 
 SOAK = int(os.environ.get("BATCHER_SOAK", "0"))
 

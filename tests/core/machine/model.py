@@ -24,9 +24,9 @@ from batcher._core.verbs import Plan, Verb
 from batcher.errors import InvalidRecord
 from batcher.outcomes import RolledBack, Unknown
 from batcher.policies import Limits, Quota, RetryPolicy
-from tests.core.model_answers import Answers
-from tests.core.model_limits import KEYS, POLICY, max_bytes, max_records, rules_of
-from tests.core.model_places import Places
+from tests.core.machine.answers import Answers
+from tests.core.machine.limits import KEYS, POLICY, max_bytes, max_records, rules_of
+from tests.core.machine.places import Places
 
 UNHURRIED = 10_000.0
 

@@ -12,7 +12,7 @@ from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
 from batcher.outcomes import Outcome, Refused, Retry, RolledBack
 from batcher.policies import RetryPolicy
-from tests.core.model_limits import rules_of
+from tests.core.machine.limits import rules_of
 
 
 class Answers:
