@@ -170,7 +170,7 @@ class Watch:
         self._all_out += 1
         if self._out[call.lane] >= self._capacity(call.lane):
             self._taken_at[call.lane] = now
-        if self._all_out >= self._capacity:
+        if self._all_out >= self._capacity_of_all:
             self._all_taken_at = now
         self._check_bounds(call)
 
@@ -185,7 +185,7 @@ class Watch:
             self._outage.hold(now)
         if self._out[lane] + 1 == self._capacity(lane) and self._lane_free_since.get(lane) != inf:
             self._lane_free_since[lane] = now
-        if self._all_out + 1 == self._capacity:
+        if self._all_out + 1 == self._capacity_of_all:
             self._free_since = now
         for submission in call.carried:
             submission.out -= 1
@@ -345,7 +345,7 @@ class Watch:
         return sum(each.size for each in call.carried) if self.plan.face == "writer" else len(call.carried)
 
     @property
-    def _capacity(self) -> float:
+    def _capacity_of_all(self) -> float:
         """How many calls may certainly be out. When several lanes are in trouble, all together may have fewer."""
         return self.plan.limits.max_in_flight if len(self._careful) < 2 else 1
 
@@ -358,6 +358,6 @@ class Watch:
         """Return whether nothing but its delay keeps a batch of *lane* from leaving."""
         return (
             self._out[lane] < self._capacity(lane)
-            and self._all_out < self._capacity
+            and self._all_out < self._capacity_of_all
             and self._lane_free_since.get(lane) != inf
         )
