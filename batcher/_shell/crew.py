@@ -19,7 +19,8 @@ from batcher._core.engine import Engine
 from batcher._core.entries import Batch, Entry, Unit
 from batcher._core.states import State
 from batcher._core.verbs import Verb
-from batcher._shell.backend import AwaitableWaiter, Backend, Waiter, in_cancelled_scope
+from batcher._shell.backend.current import in_cancelled_scope
+from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Waiter
 from batcher._shell.receipts import AllSettled, Detached, attach, run_callback
 from batcher._shell.reporting import Reporter, log_left_over, log_raise, stops_programs
 from batcher.destinations.protocol import Verifier

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from batcher._core.attempts import timing_of, was_accepted
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
-from batcher._shell.backend import AwaitableWaiter, Waiter
+from batcher._shell.backend.waiters import AwaitableWaiter, Waiter
 from batcher._shell.reporting import logger, stops_programs
 from batcher.errors import BatcherClosed, error_for
 from batcher.outcomes import Outcome

@@ -14,7 +14,7 @@ import attrs
 from batcher._core.engine import Engine
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
-from batcher._shell.backend import current_backend
+from batcher._shell.backend.current import current_backend
 from batcher._shell.crew import Crew, Sender
 from batcher._shell.hooks import as_hook, capture_of
 from batcher._shell.receipts import AllSettled, Receipt, result_of

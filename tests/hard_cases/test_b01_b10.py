@@ -181,7 +181,10 @@ async def test_b05_a_cold_key_is_served_although_a_busy_one_never_pauses(limit):
 
 @guards("batcher.batching", "Batcher.submit", "crew.abandon((entry,))", broken="pass")
 @guards(
-    "batcher._shell.backend", "wake", "if waiter is not None and not waiter.done():", broken="if waiter is not None:"
+    "batcher._shell.backend.waiters",
+    "wake",
+    "if waiter is not None and not waiter.done():",
+    broken="if waiter is not None:",
 )
 async def test_b06_a_cancelled_caller_leaks_nothing_and_takes_nobody_along():
     """Cancelled in the buffer: never sent, place given back. Cancelled in flight: the others get their results.

@@ -16,7 +16,7 @@ import anyio
 import attrs
 
 from batcher._shell import crew
-from batcher._shell.backend import current_backend
+from batcher._shell.backend.current import current_backend
 from batcher.events import Event, EventKind
 from batcher.testing import virtual_time
 from tests.simulation.callers import Callers
