@@ -90,7 +90,7 @@ def serve(path: str) -> None:
     )
 
     async def tasks(request: Any) -> JSONResponse:
-        # The workers that a batcher once hired, 32 at most, stay and wait for the next call.
+        # The workers that a batcher once started, 32 at most, stay and wait for the next call.
         return JSONResponse(sum("Crew._work" not in each.get_name() for each in asyncio.all_tasks()))
 
     app.routes.append(Route("/tasks", tasks))

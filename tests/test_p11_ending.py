@@ -349,7 +349,7 @@ def test_p11_an_interrupt_in_the_write_function_ends_the_batcher_and_leaves_bare
 
 
 def test_p11_somebody_cancels_every_task_of_the_loop():
-    """As careless shutdown code does: workers and keeper die, and every receipt is settled all the same."""
+    """As careless shutdown code does: workers and timer die, and every receipt is settled all the same."""
     receipts: list[Receipt[Any]] = []
 
     async def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -17,6 +18,7 @@ logger = logging.getLogger("batcher")
 logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
 
 E = TypeVar("E", bound=LinkedEntry)
+T = TypeVar("T")
 Capture: TypeAlias = Callable[[], Any]
 Around: TypeAlias = Callable[[int], AbstractContextManager[Any]]
 
@@ -50,16 +52,7 @@ def capture_of(hook: Hook | None) -> Capture | None:
     if capture is None:
         return None
 
-    def guarded() -> Any:
-        try:
-            return capture()
-        except BaseException as error:
-            if stops_programs(error):
-                raise
-            logger.exception("capture() of the on_event hook raised; the record has no link")
-            return None
-
-    return guarded
+    return partial(call_guarded, capture, "capture() of the on_event hook raised; the record has no link")
 
 
 def linking(capture: Capture, kind: type[E]) -> Callable[[], E]:
@@ -82,12 +75,11 @@ def around_of(hook: Hook | None) -> Around:
 
     @contextmanager
     def guarded(number: int) -> Iterator[None]:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(wanted(number))
-            except Exception:
-                logger.exception("around() of the on_event hook raised; the call is made without it")
-            opened = stack.pop_all()
+        opened = ExitStack()
+        try:
+            opened.enter_context(wanted(number))
+        except Exception:
+            logger.exception("around() of the on_event hook raised; the call is made without it")
         try:
             yield
         finally:
@@ -101,18 +93,24 @@ def around_of(hook: Hook | None) -> Around:
 
 def tell(hook: Hook, event: Event) -> None:
     """Call *hook*."""
-    try:
-        hook(event)
-    except BaseException as error:
-        if stops_programs(error):
-            raise
-        logger.exception("the on_event hook raised; the event is lost, the records are not")
+    call_guarded(hook, "the on_event hook raised; the event is lost, the records are not", event)
 
 
 def distinct(links: Sequence[Any]) -> tuple[Any, ...]:
     """Return each object among *links* once, at most :data:`MOST_LINKS`."""
     # By identity: the same span gives the same object, and nobody asked that a link can be hashed.
     return tuple({id(link): link for link in links if link is not None}.values())[:MOST_LINKS]
+
+
+def call_guarded(function: Callable[..., T], trouble: str, *arguments: object) -> T | None:
+    """Call what a user has handed in. What it raises is logged as *trouble*, and its own affair: None is returned."""
+    try:
+        return function(*arguments)
+    except BaseException as error:
+        if stops_programs(error):
+            raise
+        logger.exception(trouble)
+        return None
 
 
 def stops_programs(error: BaseException) -> bool:

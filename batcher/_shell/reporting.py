@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
+from batcher._core.breakers import Change
 from batcher._core.entries import Batch, Entry
 from batcher._core.verdicts import listed
-from batcher._shell.hooks import around_of, capture_of, distinct, logger, stops_programs, tell
-from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
+from batcher._shell.hooks import capture_of, distinct, logger, tell
+from batcher.events import Event, EventKind, Hook
 from batcher.outcomes import Outcome, Refused, Retry, Unknown, describe_cause
-
-__all__ = ["Reporter", "log_left_over", "log_raise", "logger", "stops_programs"]
 
 
 class Reporter:
@@ -22,18 +20,46 @@ class Reporter:
     Each batch that is told to be dispatched is told to be answered once.
     """
 
-    __slots__ = ("_around", "_hook", "_links", "_out")
+    __slots__ = ("_answers", "_hook", "_links", "_out", "unseen")
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
-        self._around = around_of(hook)
         self._links = capture_of(hook) is not None
         self._out: dict[Batch, None] = {}  # told to be dispatched and not yet answered
+        # For the end of a turn: calls that ended, and outcomes that no caller sees.
+        self._answers: deque[tuple[Batch, float, Any]] = deque()
+        self.unseen: deque[Entry] = deque()
 
-    def dispatched(self, batch: Batch) -> None:
-        """Tell that a batch was handed to a worker."""
+    def note_answer(self, batch: Batch, seconds: float, answer: Any) -> None:
+        """Keep what a call ended with for :meth:`tell`.
+
+        :param answer: what it returned, or the exception that it ended with
+        """
+        self._answers.append((batch, seconds, answer))
+
+    def tell(self, dispatched: Sequence[Batch], breakers_moved: list[Change]) -> None:
+        """Tell what has happened in a turn."""
+        while self._answers:
+            batch, seconds, answer = self._answers.popleft()
+            self._answered(batch, seconds, *_failure(answer, len(batch.sent)))
+        while breakers_moved:
+            key, of_all, state = breakers_moved.pop(0)
+            about: dict[str, Any] = {"scope": "destination"} if of_all else {"scope": "lane", "key": key}
+            tell(self._hook, Event(kind=EventKind.BREAKER, state=state, **about))
+        for batch in dispatched:
+            self._dispatched(batch)
+        while self.unseen:
+            self._detached(self.unseen.popleft())
+
+    def cut_off(self, now: float) -> None:
+        """Tell that the batches still out were given up on, because the batcher ended."""
+        for batch in list(self._out):
+            self._answered(batch, now - batch.dispatched_at, "BatcherClosed", None)
+
+    def _dispatched(self, batch: Batch) -> None:
         self._out[batch] = None
-        self._emit(
+        tell(
+            self._hook,
             Event(
                 kind=EventKind.DISPATCHED,
                 batch=batch.attempt.number,
@@ -43,24 +69,8 @@ class Reporter:
                 size_bytes=batch.size,
                 seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.sent),
                 links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
-            )
+            ),
         )
-
-    def around(self, batch: Batch) -> AbstractContextManager[Any]:
-        """Return what the hook wants to be open, in the context of the worker, while the call is out."""
-        return self._around(batch.attempt.number)
-
-    def answered(self, batch: Batch, seconds: float, answer: Any) -> None:
-        """Tell what became of the records of a call.
-
-        :param answer: what the call returned, or the exception that it ended with
-        """
-        self._answered(batch, seconds, *_failure(answer, len(batch.sent)))
-
-    def cut_off(self, now: float) -> None:
-        """Tell that the batches still out were given up on, because the batcher ended."""
-        for batch in list(self._out):
-            self._answered(batch, now - batch.dispatched_at, "BatcherClosed", None)
 
     def _answered(self, batch: Batch, seconds: float, failure: str | None, cause: str | None) -> None:
         try:
@@ -68,7 +78,8 @@ class Reporter:
         except KeyError:
             return  # the hook ended the program in the middle of being told what leaves
         fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
-        self._emit(
+        tell(
+            self._hook,
             Event(
                 kind=EventKind.ANSWERED,
                 batch=batch.attempt.number,
@@ -81,35 +92,16 @@ class Reporter:
                 codes=_codes(fates),
                 failure=failure,
                 cause=cause,
-            )
+            ),
         )
 
-    def breaker(
-        self, state: BreakerState, *, key: Hashable = None, scope: BreakerScope = "lane", cause: str | None = None
-    ) -> None:
-        """Tell that a circuit breaker has moved.
-
-        :param key: of its lane; None if it guards the destination
-        :param cause: why it opens, in words without payload
-        """
-        self._emit(Event(kind=EventKind.BREAKER, key=key, scope=scope, state=state, cause=cause))
-
-    def detached(self, entry: Entry) -> None:
-        """Tell the outcome that a cancelled caller did not see."""
+    def _detached(self, entry: Entry) -> None:
         fate = entry.fate()
         if fate is not None:
-            self._emit(
-                Event(
-                    kind=EventKind.DETACHED,
-                    key=entry.lane.key,
-                    records=1,
-                    outcomes={fate.kind: 1},
-                    codes=_codes((fate,)),
-                )
+            counts, codes = {fate.kind: 1}, _codes((fate,))
+            tell(
+                self._hook, Event(kind=EventKind.DETACHED, key=entry.lane.key, records=1, outcomes=counts, codes=codes)
             )
-
-    def _emit(self, event: Event) -> None:
-        tell(self._hook, event)
 
 
 def log_raise(error: Exception, records: int) -> None:

@@ -25,6 +25,7 @@ from batcher import (
     Write,
     Writer,
 )
+from batcher._core.breakers import Change
 from batcher._core.entries import Batch
 from batcher._shell.hooks import MOST_LINKS
 from batcher._shell.reporting import Reporter
@@ -302,9 +303,9 @@ def test_what_cannot_be_called_is_refused_at_once(hooks, name):
 def test_a_breaker_that_moves_is_told_with_what_it_guards():
     """A lane by its key, or the destination."""
     events: list[Event] = []
-    reporter = Reporter(events.append)
-    reporter.breaker("open", key="contacts")
-    reporter.breaker("half_open", scope="destination")
+    moved = [Change("contacts", of_all=False, state="open"), Change("contacts", of_all=True, state="half_open")]
+    Reporter(events.append).tell([], moved)
+    assert moved == []
     assert events == [
         Event(kind=EventKind.BREAKER, key="contacts", scope="lane", state="open"),
         Event(kind=EventKind.BREAKER, scope="destination", state="half_open"),
@@ -345,7 +346,9 @@ def test_an_answer_to_what_was_never_told_to_have_left_is_not_told():
     """A hook that ends the program while it is told of several batches has not heard of the rest; a call may go on."""
     events: list[Event] = []
     batch = Batch(make_lane(), (), 0, FlushReason.DELAY, None)
-    Reporter(events.append).answered(batch, 1.0, [])
+    reporter = Reporter(events.append)
+    reporter.note_answer(batch, 1.0, [])
+    reporter.tell([], [])
     assert events == []
 
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from batcher import AutoBatchPolicy, Batcher, BatcherNotOpen, NotWritten, Outcome, Receipt, RecordRejected, Written
-from batcher._shell.crew import working_for
+from batcher._shell.workers import working_for
 from tests.api import Api
 
 pytestmark = pytest.mark.anyio

@@ -310,11 +310,11 @@ async def test_any_value_is_a_result(value):
 
 
 async def test_workers_are_as_many_as_calls_may_be_out_however_many_lanes():
-    """A batch that finds nobody idle hires nobody if enough are hired: the one that is done comes back for more."""
+    """A batch that finds nobody idle starts nobody if there are enough: the one that is done comes back for more."""
     async with Batcher(Api(), auto_batch=NOW, limits=Limits(max_in_flight=3)) as batcher:
         await gather(*(partial(batcher.submit, n, key=n) for n in range(500)))
-        assert batcher._crew is not None
-        assert len(batcher._crew._idle) <= 3
+        assert batcher._runtime is not None
+        assert len(batcher._runtime.workers._idle) <= 3
 
 
 async def test_who_waits_for_work_keeps_no_record_alive():
