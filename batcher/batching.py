@@ -66,15 +66,7 @@ class Batcher(Shell, Generic[R, T]):
         if size_of is not None and not callable(size_of):
             raise TypeError(f"size_of must be a function that returns the bytes of a record, not {size_of!r}")
         function = Function(write, verify)
-        super().__init__(
-            function,
-            function.rules,
-            auto_batch=auto_batch,
-            retry=retry,
-            limits=limits,
-            on_event=on_event,
-            atomic=atomic,
-        )
+        super().__init__(function, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event, atomic=atomic)
         self._size_of = size_of
         self._new_entry = Entry if self._capture is None else linking(self._capture, LinkedEntry)
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
-from batcher._core.entries import NO_EXTRAS, Extras, LinkedEntry
+from batcher._core.entries import NO_EXTRAS, LinkedEntry
 from batcher._shell.accepting import accept_all, accept_group, accept_in_turn, accept_now, extras_of
 from batcher._shell.hooks import linking, logger
 from batcher._shell.receipts import Receipt, result_of
@@ -49,9 +49,7 @@ class Writer(Shell):
                 f"destination must be one, such as SQLite('crm.db'), not {type(destination).__name__}; "
                 "for a function of your own use Batcher(write)"
             )
-        super().__init__(
-            destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
-        )
+        super().__init__(destination, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event)
         self._destination = destination
         self._new_entry = WriteEntry if self._capture is None else linking(self._capture, WriteEntry)
 
@@ -140,7 +138,7 @@ class Writer(Shell):
             extras = extras_of(runtime, prepared.identity, max_delay, deadline)
         waiter = runtime.new_waiter()
         entry = self._new_entry()
-        entry.write = write
+        entry.submitted = write
         entry.record = prepared.item
         entry.size = prepared.size_bytes
         entry.waiter = waiter
@@ -167,7 +165,7 @@ class Writer(Shell):
         """
         runtime = self._opened("submit_nowait()", waits=False)
         prepared = self._prepare(write)
-        receipt = self._receipt(runtime, write, prepared, max_delay, deadline)
+        receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
         return accept_now(runtime, self._linked(receipt), prepared.lane)
 
     async def enqueue(
@@ -176,7 +174,7 @@ class Writer(Shell):
         """Submit one write and wait for a place only, not for its fate."""
         runtime = self._opened("enqueue()")
         prepared = self._prepare(write)
-        receipt = self._receipt(runtime, write, prepared, max_delay, deadline)
+        receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
         return await accept_in_turn(runtime, self._linked(receipt), prepared.lane)
 
     async def submit_all(
@@ -204,7 +202,7 @@ class Writer(Shell):
                 continue
             # A delay of 0 brings forward what this waits for; complete() makes the lane itself due.
             hurry = None if prepared.identity is None else 0.0
-            receipts.append(self._receipt(runtime, write, prepared, hurry, deadline))
+            receipts.append(WriteReceipt(runtime, write, prepared, hurry, deadline))
             lanes.append(prepared.lane)
         for receipt in receipts:
             self._linked(receipt)
@@ -240,36 +238,25 @@ class Writer(Shell):
         check_write(write)
         return self._destination.encode(write)
 
-    def _receipt(
-        self, runtime: Runtime, write: Write, prepared: Prepared, max_delay: Seconds | None, deadline: Seconds | None
-    ) -> WriteReceipt:
-        extras = extras_of(runtime, prepared.identity, max_delay, deadline)
-        return WriteReceipt(runtime, write, prepared, extras)
-
 
 class WriteEntry(LinkedEntry):
     """What travels is the encoded record, what errors name is the write."""
 
-    __slots__ = ("write",)
+    __slots__ = ("submitted",)
 
-    write: Write
-
-    @property
-    def submitted(self) -> Write:
-        """The write."""
-        return self.write
+    submitted: Write
 
 
 class WriteReceipt(Receipt[Written | Accepted]):
     """The receipt of a write: the same for whoever does not wait in place."""
 
-    __slots__ = ("write",)
+    __slots__ = ("submitted",)
 
-    def __init__(self, runtime: Runtime, write: Write, prepared: Prepared, extras: Extras) -> None:
+    submitted: Write
+
+    def __init__(
+        self, runtime: Runtime, write: Write, prepared: Prepared, max_delay: Seconds | None, deadline: Seconds | None
+    ) -> None:
+        extras = extras_of(runtime, prepared.identity, max_delay, deadline)
         super().__init__(runtime, prepared.item, prepared.size_bytes, extras)
-        self.write = write
-
-    @property
-    def submitted(self) -> Write:
-        """The write."""
-        return self.write
+        self.submitted = write

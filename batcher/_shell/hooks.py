@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
@@ -66,11 +66,11 @@ def linking(capture: Capture, kind: type[E]) -> Callable[[], E]:
     return new_entry
 
 
-def around_of(hook: Hook | None) -> Around:
-    """Return what gives, for the number of a batch, what *hook* wants to be open while its call is out."""
+def around_of(hook: Hook | None) -> Around | None:
+    """Return what gives, for the number of a batch, what *hook* wants to be open while its call is out, if anything."""
     around: Around | None = getattr(hook, "around", None)
     if around is None:
-        return nullcontext
+        return None
     wanted = around
 
     @contextmanager
@@ -131,7 +131,7 @@ class Hooks:
             # What one captures needs no wrapping, which is the usual case.
             self.capture = captures[0] if len(captures) == 1 else self._capture_all
         self._wrapped = len(captures) > 1
-        self._arounds = [around_of(hook) for hook in hooks if hasattr(hook, "around")]
+        self._arounds = [around for hook in hooks if (around := around_of(hook)) is not None]
 
     def _capture_all(self) -> tuple[Any, ...] | None:
         links = tuple(None if capture is None else capture() for capture in self._captures)

@@ -6,7 +6,7 @@ import anyio
 
 from batcher._shell.hooks import stops_programs
 from batcher._shell.reporting import log_left_over
-from batcher._shell.runtime import Runtime
+from batcher._shell.runtime import NOWHERE, Runtime
 from batcher._shell.waiting import AllSettled
 from batcher.errors import BatcherError
 
@@ -59,7 +59,7 @@ class Lifespan:
     async def _drain(self) -> None:
         """Make everything due, and wait until all is settled or the time is up."""
         runtime = self._runtime
-        runtime.close_gate()
+        runtime.open_in = NOWHERE
         now = runtime.now()
         until = now + self._shutdown_timeout
         runtime.engine.close(now, until)
@@ -70,7 +70,7 @@ class Lifespan:
     def _abort(self, cause: str) -> None:
         """Settle whatever is left at once."""
         runtime, engine = self._runtime, self._runtime.engine
-        runtime.close_gate()
+        runtime.open_in = NOWHERE
         before = engine.outcomes()
         engine.abort(runtime.now(), cause, runtime.workers.take_unsent())
         left = engine.outcomes() - before

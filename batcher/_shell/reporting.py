@@ -20,27 +20,21 @@ class Reporter:
     Each batch that is told to be dispatched is told to be answered once.
     """
 
-    __slots__ = ("_answers", "_hook", "_links", "_out", "unseen")
+    __slots__ = ("_hook", "_links", "_out", "answers", "unseen")
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
         self._links = capture_of(hook) is not None
         self._out: dict[Batch, None] = {}  # told to be dispatched and not yet answered
-        # For the end of a turn: calls that ended, and outcomes that no caller sees.
-        self._answers: deque[tuple[Batch, float, Any]] = deque()
+        # To be told at the end of a turn: calls, with their seconds and what they returned, or the exception that they
+        # ended with; and outcomes that no caller sees.
+        self.answers: deque[tuple[Batch, float, Any]] = deque()
         self.unseen: deque[Entry] = deque()
-
-    def note_answer(self, batch: Batch, seconds: float, answer: Any) -> None:
-        """Keep what a call ended with for :meth:`tell`.
-
-        :param answer: what it returned, or the exception that it ended with
-        """
-        self._answers.append((batch, seconds, answer))
 
     def tell(self, dispatched: Sequence[Batch], breakers_moved: list[Change]) -> None:
         """Tell what has happened in a turn."""
-        while self._answers:
-            batch, seconds, answer = self._answers.popleft()
+        while self.answers:
+            batch, seconds, answer = self.answers.popleft()
             self._answered(batch, seconds, *_failure(answer, len(batch.sent)))
         while breakers_moved:
             key, of_all, state = breakers_moved.pop(0)
@@ -58,19 +52,17 @@ class Reporter:
 
     def _dispatched(self, batch: Batch) -> None:
         self._out[batch] = None
-        tell(
-            self._hook,
-            Event(
-                kind=EventKind.DISPATCHED,
-                batch=batch.attempt.number,
-                key=batch.lane.key,
-                reason=batch.reason,
-                records=len(batch.sent),
-                size_bytes=batch.size,
-                seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.sent),
-                links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
-            ),
+        event = Event(
+            kind=EventKind.DISPATCHED,
+            batch=batch.attempt.number,
+            key=batch.lane.key,
+            reason=batch.reason,
+            records=len(batch.sent),
+            size_bytes=batch.size,
+            seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.sent),
+            links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
         )
+        tell(self._hook, event)
 
     def _answered(self, batch: Batch, seconds: float, failure: str | None, cause: str | None) -> None:
         try:
@@ -78,30 +70,25 @@ class Reporter:
         except KeyError:
             return  # the hook ended the program in the middle of being told what leaves
         fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
-        tell(
-            self._hook,
-            Event(
-                kind=EventKind.ANSWERED,
-                batch=batch.attempt.number,
-                key=batch.lane.key,
-                records=len(batch.sent),
-                size_bytes=batch.size,
-                seconds=seconds,
-                outcomes=Counter(fate.kind for fate in fates),
-                retried=len(batch.sent) - len(fates),
-                codes=_codes(fates),
-                failure=failure,
-                cause=cause,
-            ),
+        event = Event(
+            kind=EventKind.ANSWERED,
+            batch=batch.attempt.number,
+            key=batch.lane.key,
+            records=len(batch.sent),
+            size_bytes=batch.size,
+            seconds=seconds,
+            outcomes=Counter(fate.kind for fate in fates),
+            retried=len(batch.sent) - len(fates),
+            codes=_codes(fates),
+            failure=failure,
+            cause=cause,
         )
+        tell(self._hook, event)
 
     def _detached(self, entry: Entry) -> None:
-        fate = entry.fate()
-        if fate is not None:
-            counts, codes = {fate.kind: 1}, _codes((fate,))
-            tell(
-                self._hook, Event(kind=EventKind.DETACHED, key=entry.lane.key, records=1, outcomes=counts, codes=codes)
-            )
+        if (fate := entry.fate()) is not None:
+            outcomes, codes, key = {fate.kind: 1}, _codes((fate,)), entry.lane.key
+            tell(self._hook, Event(kind=EventKind.DETACHED, key=key, records=1, outcomes=outcomes, codes=codes))
 
 
 def log_raise(error: Exception, records: int) -> None:

@@ -17,7 +17,7 @@ from batcher._shell.reporting import Reporter
 from batcher._shell.timer import Timer
 from batcher._shell.waiting import Note, attach
 from batcher._shell.workers import Sender, WorkerPool, working_for
-from batcher.errors import BatcherClosed, BatcherNotOpen, NestedSubmit
+from batcher.errors import BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
 from batcher.policies import Limits
 
@@ -28,7 +28,7 @@ NOTHING: Final = Verb.NOTHING  # a lookup less for every record
 _CLOCK: Final = Verb.CLOCK
 
 # Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
-_NOWHERE: Final = object()
+NOWHERE: Final = object()
 
 
 class Runtime:
@@ -50,8 +50,7 @@ class Runtime:
         self._backend = backend
         self._wake = backend.wake
         self._timer = Timer(backend.new_waiter)
-        around = None if hook is None else around_of(hook)
-        self.workers = WorkerPool(self, backend, sender, limits, self._timer, around)
+        self.workers = WorkerPool(self, backend, sender, limits, self._timer, around_of(hook))
         self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._breakers_moved = engine.house.breakers.changes  # the same list for ever, and emptied here
         self._calling_back = False
@@ -82,18 +81,6 @@ class Runtime:
                 "submit_nowait() without awaiting the receipt is fine, and so is a second Batcher"
             )
 
-    def check_open(self) -> None:
-        """Refuse new records after closing.
-
-        :raises BatcherClosed: always, then
-        """
-        if self.open_in is _NOWHERE:
-            raise BatcherClosed("the batcher is closing or closed and takes no more records")
-
-    def close_gate(self) -> None:
-        """Take no more records from now on."""
-        self.open_in = _NOWHERE
-
     # Doing what the engine says
 
     async def run(self, tasks: TaskGroup) -> None:
@@ -104,7 +91,7 @@ class Runtime:
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
                 if self.engine.give_up_on(batch, error, now) and self.reporter is not None:
-                    self.reporter.note_answer(batch, now - began_at, error)
+                    self.reporter.answers.append((batch, now - began_at, error))
             self.turn()
 
     def act_on(self, verb: Verb) -> None:
@@ -121,44 +108,36 @@ class Runtime:
         now = self.now()
         self.engine.settle(batch, answer, now, random())  # noqa: S311  # jitter, not a secret
         if self.reporter is not None and not given_up:
-            self.reporter.note_answer(batch, now - began_at, answer)
+            self.reporter.answers.append((batch, now - began_at, answer))
         self.turn()
 
     def turn(self) -> None:
         """Ask the engine what is to be done, and do it. Nothing here waits."""
-        while self._take_turn():
-            pass  # a loop, not a recursion: thousands of waiters may be cancelled in one step
-
-    def _take_turn(self) -> bool:
-        """Do what is to be done, and return whether the engine must be asked again."""
-        again = False
-        plan = self.engine.poll(self.now())
-        for batch in plan.batches:
-            self.workers.dispatch(batch)
-        self._wake(plan.settled)
-        if self._places:
-            again = self._give_places((*plan.admitted, *plan.settled))
-        if plan.ask_again_at < self._timer.armed_at:
-            self._timer.wake()
-        if self.reporter is not None:
-            self.reporter.tell(plan.batches, self._breakers_moved)
-        elif self._breakers_moved:
-            self._breakers_moved.clear()
-        if self.callbacks and not self._calling_back:
-            self._call_back()
-        return again
+        again = True
+        while again:  # a loop, not a recursion: thousands of waiters may be cancelled in one step
+            plan = self.engine.poll(self.now())
+            for batch in plan.batches:
+                self.workers.dispatch(batch)
+            self._wake(plan.settled)
+            again = bool(self._places) and self._give_places((*plan.admitted, *plan.settled))
+            if plan.ask_again_at < self._timer.armed_at:
+                self._timer.wake()
+            if self.reporter is not None:
+                self.reporter.tell(plan.batches, self._breakers_moved)
+            elif self._breakers_moved:
+                self._breakers_moved.clear()
+            if self.callbacks and not self._calling_back:
+                self._call_back()
 
     def _give_places(self, units: Sequence[Unit]) -> bool:
         """Wake those who have a place now; return whether one was taken back from somebody cancelled meanwhile."""
         taken_back = False
         for unit in units:
             place = self._places.pop(unit, None)
-            if place is None:
-                continue
-            if not place.done():
-                place.set_result(None)
-            else:
+            if place is not None and place.done():
                 taken_back |= self.engine.withdraw(unit, self.now())
+            elif place is not None:
+                place.set_result(None)
         return taken_back
 
     def _call_back(self) -> None:
@@ -187,9 +166,8 @@ class Runtime:
     def abandon(self, units: Sequence[Unit]) -> None:
         """The caller of these was cancelled: withdraw what can be, and see the rest to its end."""
         for unit in units:
-            if unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now()):
-                continue
-            if self.reporter is None:
+            withdrawn = unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now())
+            if withdrawn or self.reporter is None:
                 continue
             for entry in unit.members:
                 if entry.state is State.SETTLED:  # in the very turn in which its caller was cancelled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -13,14 +13,14 @@ from batcher._shell.accepting import AnyReceipt
 from batcher._shell.backend.current import current_backend
 from batcher._shell.hooks import as_hook, capture_of
 from batcher._shell.lifespan import Lifespan
-from batcher._shell.runtime import Runtime
+from batcher._shell.runtime import NOWHERE, Runtime
 from batcher._shell.statistics import Statistics as Statistics  # testing and otel look for it here
 from batcher._shell.statistics import accepted, statistics_of
 from batcher._shell.waiting import AllSettled
 from batcher._shell.workers import Sender
-from batcher.errors import BatcherNotOpen
+from batcher.errors import BatcherClosed, BatcherNotOpen
 from batcher.events import Hook
-from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
+from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
 
 _numbers = count(1)  # of batches, in the whole process: several batchers may share a hook
 
@@ -31,7 +31,6 @@ class Shell:
     def __init__(
         self,
         sender: Sender,
-        rules_of: Callable[[Hashable], LaneRules],
         *,
         auto_batch: AutoBatchPolicy | None,
         retry: RetryPolicy | None,
@@ -54,7 +53,7 @@ class Shell:
             auto_batch or AutoBatchPolicy(),
             retry or RetryPolicy(),
             self._limits,
-            rules_of,
+            sender.rules,
             atomic=atomic,
             numbers=_numbers,
         )
@@ -117,7 +116,8 @@ class Shell:
         runtime.check_loop()
         if waits:
             runtime.check_may_wait(what)
-        runtime.check_open()
+        if runtime.open_in is NOWHERE:
+            raise BatcherClosed("the batcher is closing or closed and takes no more records")
         return runtime
 
     def _linked(self, receipt: AnyReceipt) -> AnyReceipt:

@@ -18,14 +18,17 @@ from batcher._shell.reporting import log_raise
 from batcher._shell.timer import Timer
 from batcher.destinations.protocol import Verifier
 from batcher.outcomes import Refused, Retry
-from batcher.policies import Limits
+from batcher.policies import LaneRules, Limits
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 
 class Sender(Protocol):
-    """What the workers need of a destination."""
+    """What the shell needs of a destination."""
+
+    def rules(self, lane: Hashable) -> LaneRules:
+        """Return what one call of this lane may carry."""
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Any]:
         """Make one call and return one verdict per item."""
@@ -46,9 +49,8 @@ working_for = _working.get
 class WorkerPool:
     """As many workers as calls may be out, at most; started when there is a batch and nobody idle, and kept.
 
-    :param timer: of the task that starts them, see :meth:`start_wanted`, and that cancels calls, see
-        :meth:`cancel_late`
-    :param around: gives what is to be open while a call is out, if something is
+    :param timer: of the task that uses :meth:`start_wanted` and :meth:`cancel_late`
+    :param around: gives what the hook wants to be open while a call is out
     """
 
     def __init__(

@@ -347,7 +347,7 @@ def test_an_answer_to_what_was_never_told_to_have_left_is_not_told():
     events: list[Event] = []
     batch = Batch(make_lane(), (), 0, FlushReason.DELAY, None)
     reporter = Reporter(events.append)
-    reporter.note_answer(batch, 1.0, [])
+    reporter.answers.append((batch, 1.0, []))
     reporter.tell([], [])
     assert events == []
 

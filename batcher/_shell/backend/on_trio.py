@@ -9,7 +9,8 @@ from typing import Any
 import trio
 from trio.lowlevel import Abort, Task, current_clock, current_task, reschedule, wait_task_rescheduled
 
-from batcher._shell.backend.waiters import Backend, Waiting
+from batcher._core.entries import Entry
+from batcher._shell.backend.waiters import Backend
 
 
 def trio_backend() -> Backend:
@@ -17,7 +18,7 @@ def trio_backend() -> Backend:
     # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
     # is asked directly for the same reason: both are read for every record.
     now = current_clock().current_time
-    return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _wake, _cancellations)
+    return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _wake, cancellations=lambda: 0)
 
 
 class TrioWaiter:
@@ -54,7 +55,7 @@ class TrioWaiter:
         return Abort.SUCCEEDED
 
 
-def _wake(settled: Iterable[Waiting]) -> None:
+def _wake(settled: Iterable[Entry]) -> None:
     """Tell the waiters of settled records."""
     for entry in settled:
         waiter = entry.waiter
@@ -68,7 +69,3 @@ def _wake(settled: Iterable[Waiting]) -> None:
                     reschedule(task)
         elif waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-
-def _cancellations() -> int:
-    return 0

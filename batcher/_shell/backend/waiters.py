@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from batcher._core.entries import Entry
+
 
 class Waiter(Protocol):
     """Something to tell that a record has its outcome. The result carries nothing."""
@@ -27,14 +29,6 @@ class AwaitableWaiter(Waiter, Protocol):
         """Wait to be told."""
 
 
-class Waiting(Protocol):
-    """A record with somebody who waits for it, or nobody."""
-
-    @property
-    def waiter(self) -> Waiter | None:
-        """Who is to be told."""
-
-
 class Backend(NamedTuple):
     """The event loop that a batcher was entered in."""
 
@@ -46,13 +40,13 @@ class Backend(NamedTuple):
     now: Callable[[], float]
     """The loop's own clock, in seconds."""
     new_waiter: Callable[[], AwaitableWaiter]
-    wake: Callable[[Iterable[Waiting]], None]
+    wake: Callable[[Iterable[Entry]], None]
     """Tell the waiters of settled records."""
     cancellations: Callable[[], int]
     """Return how many native cancellations of the current task are under way; always 0 on trio."""
 
 
-def wake(settled: Iterable[Waiting]) -> None:
+def wake(settled: Iterable[Entry]) -> None:
     """Tell the waiters of settled records."""
     for entry in settled:
         waiter = entry.waiter
