@@ -96,11 +96,7 @@ class Batcher(Shell, Generic[R, T]):
         """
         runtime = self._runtime
         # From here on _opened(), _receipt() and accept_in_turn(), unrolled: this runs for every record.
-        if (
-            runtime is None
-            or runtime.running() is not runtime.open_in
-            or ((working := working_for()) and runtime in working)
-        ):
+        if runtime is None or runtime.running() is not runtime.open_in or ((busy := working_for()) and runtime in busy):
             runtime = self._opened("submit()")
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None:

@@ -69,13 +69,12 @@ class Writer(Shell):
         """Drain the batcher, then close the destination. The body's exception leaves as it is."""
         leaving = error
         try:
-            swallowed = await super().__aexit__(kind, error, trace)
+            return await super().__aexit__(kind, error, trace)
         except BaseException as ended:
             leaving = ended
             raise
         finally:
             await self._close_destination(leaving)
-        return swallowed
 
     async def _close_destination(self, leaving: BaseException | None) -> None:
         trace = None if leaving is None else leaving.__traceback__
@@ -125,12 +124,8 @@ class Writer(Shell):
         :raises BatcherNotOpen: not entered, or entered in another event loop
         """
         runtime = self._runtime
-        # From here on _opened(), _receipt() and accept_in_turn(), unrolled: this runs for every record.
-        if (
-            runtime is None
-            or runtime.running() is not runtime.open_in
-            or ((working := working_for()) and runtime in working)
-        ):
+        # From here on _opened(), WriteReceipt() and accept_in_turn(), unrolled: this runs for every record.
+        if runtime is None or runtime.running() is not runtime.open_in or ((busy := working_for()) and runtime in busy):
             runtime = self._opened("submit()")
         prepared = self._prepare(write)
         extras = NO_EXTRAS

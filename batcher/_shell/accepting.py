@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.states import State
@@ -15,14 +15,14 @@ from batcher.outcomes import NotWritten, Outcome, Rejected
 from batcher.policies import Seconds, to_seconds
 
 AnyReceipt = TypeVar("AnyReceipt", bound=Receipt[Any])
+Runs: TypeAlias = Iterable[tuple[Hashable, int]]
+"""How many of a list of records follow each other in which lane."""
 
 # For a record that was not accepted: among many that is an outcome like any other.
 _CLOSED: Final = NotWritten("the batcher closed while the record waited for a place")
 
 
-def extras_of(
-    runtime: Runtime, identity: Hashable, max_delay: Seconds | None = None, deadline: Seconds | None = None
-) -> Extras:
+def extras_of(runtime: Runtime, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None) -> Extras:
     """Return what a submit says of its record besides the record."""
     if identity is None and max_delay is None and deadline is None:
         return NO_EXTRAS
@@ -35,10 +35,7 @@ def extras_of(
 
 
 def accept_now(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -> AnyReceipt:
-    """Accept a record, or refuse it.
-
-    :raises Overloaded: there is no place for it
-    """
+    """Accept a record, or raise Overloaded."""
     engine = runtime.engine
     runtime.act_on(engine.submit(receipt, key, runtime.now()))
     if receipt.state is State.WAITING:
@@ -66,11 +63,10 @@ async def accept_in_turn(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -
     return receipt
 
 
-async def accept_all(runtime: Runtime, entries: Iterable[Entry], runs: Iterable[tuple[Hashable, int]]) -> list[Outcome]:
+async def accept_all(runtime: Runtime, entries: Iterable[Entry], runs: Runs) -> list[Outcome]:
     """Accept records that each have a fate of their own, and wait for all of them.
 
     :param entries: best known to nobody else: each is gone when its outcome is made, so that memory does not grow
-    :param runs: how many of *entries* follow each other in which lane
     """
     left = list(entries)
     del entries
@@ -92,11 +88,7 @@ async def accept_all(runtime: Runtime, entries: Iterable[Entry], runs: Iterable[
 
 
 def _accept_runs(
-    runtime: Runtime,
-    entries: Sequence[Entry],
-    runs: Iterable[tuple[Hashable, int]],
-    accepted: list[Entry],
-    refused: dict[Entry, Outcome],
+    runtime: Runtime, entries: Sequence[Entry], runs: Runs, accepted: list[Entry], refused: dict[Entry, Outcome]
 ) -> None:
     """Give records to the engine, and make due what they open. What becomes of each stands in one of the two."""
     engine, now = runtime.engine, runtime.now

@@ -51,7 +51,6 @@ def capture_of(hook: Hook | None) -> Capture | None:
     capture: Capture | None = getattr(hook, "capture", None)
     if capture is None:
         return None
-
     return partial(call_guarded, capture, "capture() of the on_event hook raised; the record has no link")
 
 
@@ -69,26 +68,23 @@ def linking(capture: Capture, kind: type[E]) -> Callable[[], E]:
 def around_of(hook: Hook | None) -> Around | None:
     """Return what gives, for the number of a batch, what *hook* wants to be open while its call is out, if anything."""
     around: Around | None = getattr(hook, "around", None)
-    if around is None:
-        return None
-    wanted = around
+    return None if around is None else partial(_guarded_around, around)
 
-    @contextmanager
-    def guarded(number: int) -> Iterator[None]:
-        opened = ExitStack()
+
+@contextmanager
+def _guarded_around(around: Around, number: int) -> Iterator[None]:
+    opened = ExitStack()
+    try:
+        opened.enter_context(around(number))
+    except Exception:
+        logger.exception("around() of the on_event hook raised; the call is made without it")
+    try:
+        yield
+    finally:
         try:
-            opened.enter_context(wanted(number))
+            opened.close()  # without what the call raised: that is for nobody to swallow
         except Exception:
-            logger.exception("around() of the on_event hook raised; the call is made without it")
-        try:
-            yield
-        finally:
-            try:
-                opened.close()  # without what the call raised: that is for nobody to swallow
-            except Exception:
-                logger.exception("what around() of the on_event hook returned raised; the call is not affected")
-
-    return guarded
+            logger.exception("what around() of the on_event hook returned raised; the call is not affected")
 
 
 def tell(hook: Hook, event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from batcher._core.attempts import timing_of, was_accepted
 from batcher._core.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras, LinkedEntry
@@ -18,6 +18,8 @@ from batcher.outcomes import Outcome
 from batcher.timing import Timing
 
 T_co = TypeVar("T_co", covariant=True)
+
+_RAISED: Final = "a callback of a receipt raised; the record is not affected"
 
 
 class Receipt(LinkedEntry, Generic[T_co]):
@@ -73,11 +75,13 @@ class Receipt(LinkedEntry, Generic[T_co]):
         """
         self._runtime.check_loop()
         if self.state is State.SETTLED:
-            _call_back(callback, self)
+            call_guarded(callback, _RAISED, self)
         else:
             # As asyncio's futures do. In the context of the worker that ends the call, a task started by the callback
             # would count as part of the write function, and could not submit.
-            attach(self, Note(self._runtime.callbacks, partial(copy_context().run, _call_back, callback, self)))
+            attach(
+                self, Note(self._runtime.callbacks, partial(copy_context().run, call_guarded, callback, _RAISED, self))
+            )
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         if self.state is not State.SETTLED:
@@ -92,10 +96,6 @@ class Receipt(LinkedEntry, Generic[T_co]):
     def __repr__(self) -> str:
         fate = self.fate()
         return f"<Receipt: {self.state.name.lower() if fate is None else fate.kind}>"
-
-
-def _call_back(callback: Callable[[Any], object], receipt: Receipt[Any]) -> None:
-    call_guarded(callback, "a callback of a receipt raised; the record is not affected", receipt)
 
 
 def result_of(entry: Entry) -> Any:

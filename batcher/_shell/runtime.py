@@ -58,10 +58,7 @@ class Runtime:
     # Who may call
 
     def check_loop(self) -> None:
-        """Refuse a caller in another event loop, or in none.
-
-        :raises BatcherNotOpen: always, then
-        """
+        """Raise BatcherNotOpen in another event loop, or in none."""
         if self.running() is not self._backend.loop:
             raise BatcherNotOpen(
                 f"this batcher was opened in another event loop (on {self._backend.name}); from a thread use "
@@ -69,11 +66,7 @@ class Runtime:
             )
 
     def check_may_wait(self, what: str) -> None:
-        """Refuse to wait where waiting may never end.
-
-        :raises BatcherNotOpen: in another event loop
-        :raises NestedSubmit: inside the write function of this very batcher
-        """
+        """Raise BatcherNotOpen there, too, and NestedSubmit inside the write function of this very batcher."""
         self.check_loop()
         if self in working_for():
             raise NestedSubmit(

@@ -49,14 +49,8 @@ class Shell:
         self._limits = limits or Limits()
         self._on_event = as_hook(on_event)
         self._capture = capture_of(self._on_event)
-        self._engine = Engine(
-            auto_batch or AutoBatchPolicy(),
-            retry or RetryPolicy(),
-            self._limits,
-            sender.rules,
-            atomic=atomic,
-            numbers=_numbers,
-        )
+        policy, retry = auto_batch or AutoBatchPolicy(), retry or RetryPolicy()
+        self._engine = Engine(policy, retry, self._limits, sender.rules, atomic=atomic, numbers=_numbers)
         self._runtime: Runtime | None = None
         self._lifespan: Lifespan | None = None
         self._entered = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Hashable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -79,18 +79,16 @@ class WorkerPool:
             worker = self._idle.pop()
             if not worker.done():
                 worker.set_result(None)
-                break
-        else:
-            # One for each call that may be out is enough: the one that has just ended a call comes back for more.
-            if self._workers < self._max_workers:
-                self._workers += 1
-                self._wanted += 1
-                self._timer.wake()
+                return
+        # One for each call that may be out is enough: the one that has just ended a call comes back for more.
+        if self._workers < self._max_workers:
+            self._workers += 1
+            self._wanted += 1
+            self._timer.wake()
 
-    def take_unsent(self) -> list[Batch]:
+    def take_unsent(self) -> Iterable[Batch]:
         """Take back the batches that no worker has begun with."""
-        unsent = list(self._batches)
-        self._batches.clear()
+        unsent, self._batches = self._batches, deque()
         return unsent
 
     def start_wanted(self, tasks: TaskGroup) -> None:
