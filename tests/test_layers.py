@@ -70,6 +70,24 @@ def test_a_module_imports_only_from_its_own_layer_and_below(path):
             assert layer_of(name_of(path)) >= 5, "below the command nobody needs the public face"
 
 
+def test_no_two_files_import_each_other():
+    """Not around a corner either, nor for types only: what knows each other is one thing. So far this holds here."""
+    imports = {
+        name_of(path): {each.removeprefix("batcher.") for each in imports_of(path) if each.startswith("batcher.")}
+        for path in MODULES
+    }
+
+    def known_to(module: str) -> set[str]:
+        known: set[str] = set()
+        new = {module}
+        while new := set().union(*(imports.get(each, set()) for each in new)) - known:
+            known |= new
+        return known
+
+    held = [name for name in imports if name.partition(".")[0] not in {"_core", "server", "sandbox"}]
+    assert [name for name in held if name in known_to(name)] == []
+
+
 @pytest.mark.parametrize("path", sorted((HOUSE / "_core").glob("*.py")), ids=lambda path: path.name)
 def test_the_core_cannot_wait_talk_or_throw_dice(path):
     """The core imports no clock, no random source and no I/O: only what is listed."""

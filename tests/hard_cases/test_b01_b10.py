@@ -287,7 +287,7 @@ async def test_b10_a_retry_needs_no_place_that_somebody_else_holds():
     """With the house full and everybody waiting, what backs off holds no call, keeps its place, and comes back.
 
     elasticsearch#47599: the retry needed the thread that flush held; elasticsearch-java#651, OpenTelemetry's
-    collector#10255 and #12244. See also test_shell for a submit inside of write, which would wait for itself.
+    collector#10255 and #12244. See also test_workers for a submit inside of write, which would wait for itself.
     """
     api = Api(*[Retry("busy")] * 5)
     limits = Limits(max_pending_records=4, max_lane_records=4, max_in_flight=1)
