@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from batcher._shell.event_log import EventLog
     from batcher._shell.receipts import Receipt
-    from batcher._shell.shell import Statistics
+    from batcher._shell.statistics import Statistics
     from batcher.batching import Batcher
     from batcher.errors import (
         BatcherClosed,
@@ -101,8 +101,8 @@ _HOMES = (
     "policies",
     "writes",
     "_shell.event_log",
+    "_shell.statistics",
     "_shell.receipts",
-    "_shell.shell",
     "batching",
     "writer",
 )

@@ -7,11 +7,12 @@ from itertools import repeat
 from typing import Generic, TypeVar
 
 from batcher._core.model.entries import NO_EXTRAS, Entry, Extras, LinkedEntry
-from batcher._core.verbs import Verb
-from batcher._shell.crew import Crew, working_for
+from batcher._shell.accepting import accept_all, accept_group, accept_in_turn, accept_now, extras_of
 from batcher._shell.hooks import linking
 from batcher._shell.receipts import Receipt, result_of
+from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
+from batcher._shell.workers import working_for
 from batcher.destinations.function import Function, VerifyFunction, WriteFunction
 from batcher.events import Hook
 from batcher.outcomes import Outcome
@@ -19,8 +20,6 @@ from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-NOTHING = Verb.NOTHING  # a lookup less for every record
 
 
 class Batcher(Shell, Generic[R, T]):
@@ -67,15 +66,7 @@ class Batcher(Shell, Generic[R, T]):
         if size_of is not None and not callable(size_of):
             raise TypeError(f"size_of must be a function that returns the bytes of a record, not {size_of!r}")
         function = Function(write, verify)
-        super().__init__(
-            function,
-            function.rules,
-            auto_batch=auto_batch,
-            retry=retry,
-            limits=limits,
-            on_event=on_event,
-            atomic=atomic,
-        )
+        super().__init__(function, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event, atomic=atomic)
         self._size_of = size_of
         self._new_entry = Entry if self._capture is None else linking(self._capture, LinkedEntry)
 
@@ -103,27 +94,27 @@ class Batcher(Shell, Generic[R, T]):
         :raises BatcherNotOpen: not entered, or entered in another event loop
         :raises NestedSubmit: called inside *write* of the same batcher
         """
-        crew = self._crew
-        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
-        if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
-            crew = self._opened("submit()")
+        runtime = self._runtime
+        # From here on _opened(), _receipt() and accept_in_turn(), unrolled: this runs for every record.
+        if runtime is None or runtime.running() is not runtime.open_in or ((busy := working_for()) and runtime in busy):
+            runtime = self._opened("submit()")
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None:
-            extras = self._extras(crew, identity, max_delay, deadline)
+            extras = extras_of(runtime, identity, max_delay, deadline)
         size = 0 if self._size_of is None else self._measure(record)
-        waiter = crew.new_waiter()
+        waiter = runtime.new_waiter()
         entry = self._new_entry()
         entry.record = record
         entry.size = size
         entry.waiter = waiter
         entry.extras = extras
-        verb = self._engine.submit(entry, key, crew.now())
+        verb = self._engine.submit(entry, key, runtime.now())
         if verb is not NOTHING:
-            crew.obey(verb)
+            runtime.act_on(verb)
         try:
             await waiter
         except BaseException:
-            crew.abandon((entry,))
+            runtime.abandon((entry,))
             raise
         verdict = entry.verdict
         # Not isinstance(), which looks twice at what is no instance.
@@ -144,10 +135,8 @@ class Batcher(Shell, Generic[R, T]):
         :returns: the receipt; nobody needs to await it
         :raises Overloaded: no place is free, or others wait for one
         """
-        crew = self._opened("submit_nowait()", waits=False)
-        receipt: Receipt[T] = self._receipt(crew, record, identity, max_delay, deadline)
-        self._accept_now(crew, receipt, key)
-        return receipt
+        runtime = self._opened("submit_nowait()", waits=False)
+        return accept_now(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
 
     async def enqueue(
         self,
@@ -162,10 +151,8 @@ class Batcher(Shell, Generic[R, T]):
 
         :returns: the receipt; nobody needs to await it
         """
-        crew = self._opened("enqueue()")
-        receipt: Receipt[T] = self._receipt(crew, record, identity, max_delay, deadline)
-        await self._accept_in_turn(crew, receipt, key)
-        return receipt
+        runtime = self._opened("enqueue()")
+        return await accept_in_turn(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
 
     async def submit_all(
         self,
@@ -186,7 +173,7 @@ class Batcher(Shell, Generic[R, T]):
             record that can never be written is :class:`Rejected`.
         :raises InvalidGroup: with *all_or_none*: too many, too large, or two of one identity
         """
-        crew = self._opened("submit_all()")
+        runtime = self._opened("submit_all()")
         records = list(records)
         names = None if identities is None else list(identities)
         if names is not None and len(names) != len(records):
@@ -197,12 +184,12 @@ class Batcher(Shell, Generic[R, T]):
         if names is not None or deadline is not None:
             # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
             extras = [
-                self._extras(crew, identity, None if identity is None else 0.0, deadline)
+                extras_of(runtime, identity, None if identity is None else 0.0, deadline)
                 for identity in names or repeat(None, len(records))
             ]
         if all_or_none:
-            return await self._accept_group(crew, self._entries(records, extras), key)
-        return await self._accept_all(crew, self._entries(records, extras), [(key, len(records))])
+            return await accept_group(runtime, self._entries(records, extras), key)
+        return await accept_all(runtime, self._entries(records, extras), [(key, len(records))])
 
     def _entries(self, records: Iterable[R], extras: Iterable[Extras]) -> list[Entry]:
         """Return records that nobody waits for one by one."""
@@ -217,9 +204,10 @@ class Batcher(Shell, Generic[R, T]):
         return entries
 
     def _receipt(
-        self, crew: Crew, record: R, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None
+        self, runtime: Runtime, record: R, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None
     ) -> Receipt[T]:
-        return Receipt(crew, record, self._measure(record), self._extras(crew, identity, max_delay, deadline))
+        size = self._measure(record)
+        return self._linked(Receipt(runtime, record, size, extras_of(runtime, identity, max_delay, deadline)))
 
     def _measure(self, record: R) -> int:
         if self._size_of is None:

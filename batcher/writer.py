@@ -7,21 +7,19 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
-from batcher._core.model.entries import NO_EXTRAS, Extras, LinkedEntry
-from batcher._core.verbs import Verb
-from batcher._shell.crew import Crew, working_for
-from batcher._shell.hooks import linking
+from batcher._core.model.entries import NO_EXTRAS, LinkedEntry
+from batcher._shell.accepting import accept_all, accept_group, accept_in_turn, accept_now, extras_of
+from batcher._shell.hooks import linking, logger
 from batcher._shell.receipts import Receipt, result_of
-from batcher._shell.reporting import logger
+from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
+from batcher._shell.workers import working_for
 from batcher.destinations import Destination, Prepared
 from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import Hook
 from batcher.outcomes import Accepted, Outcome, Rejected, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
 from batcher.writes import Write, WriteType, check_write
-
-NOTHING = Verb.NOTHING  # a lookup less for every record
 
 
 class Writer(Shell):
@@ -51,9 +49,7 @@ class Writer(Shell):
                 f"destination must be one, such as SQLite('crm.db'), not {type(destination).__name__}; "
                 "for a function of your own use Batcher(write)"
             )
-        super().__init__(
-            destination, destination.rules, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event
-        )
+        super().__init__(destination, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event)
         self._destination = destination
         self._new_entry = WriteEntry if self._capture is None else linking(self._capture, WriteEntry)
 
@@ -73,13 +69,12 @@ class Writer(Shell):
         """Drain the batcher, then close the destination. The body's exception leaves as it is."""
         leaving = error
         try:
-            swallowed = await super().__aexit__(kind, error, trace)
+            return await super().__aexit__(kind, error, trace)
         except BaseException as ended:
             leaving = ended
             raise
         finally:
             await self._close_destination(leaving)
-        return swallowed
 
     async def _close_destination(self, leaving: BaseException | None) -> None:
         trace = None if leaving is None else leaving.__traceback__
@@ -128,29 +123,29 @@ class Writer(Shell):
         :raises BatcherClosed: the writer takes no more writes
         :raises BatcherNotOpen: not entered, or entered in another event loop
         """
-        crew = self._crew
-        # From here on _opened(), _receipt() and _accept(), unrolled: this runs for every record.
-        if crew is None or crew.running() is not crew.open_in or ((working := working_for()) and crew in working):
-            crew = self._opened("submit()")
+        runtime = self._runtime
+        # From here on _opened(), WriteReceipt() and accept_in_turn(), unrolled: this runs for every record.
+        if runtime is None or runtime.running() is not runtime.open_in or ((busy := working_for()) and runtime in busy):
+            runtime = self._opened("submit()")
         prepared = self._prepare(write)
         extras = NO_EXTRAS
         if prepared.identity is not None or max_delay is not None or deadline is not None:
-            extras = self._extras(crew, prepared.identity, max_delay, deadline)
-        waiter = crew.new_waiter()
+            extras = extras_of(runtime, prepared.identity, max_delay, deadline)
+        waiter = runtime.new_waiter()
         entry = self._new_entry()
-        entry.write = write
+        entry.submitted = write
         entry.record = prepared.item
         entry.size = prepared.size_bytes
         entry.waiter = waiter
         entry.extras = extras
-        verb = self._engine.submit(entry, prepared.lane, crew.now())
+        verb = self._engine.submit(entry, prepared.lane, runtime.now())
         if verb is not NOTHING:
-            crew.obey(verb)
+            runtime.act_on(verb)
         del prepared, extras  # while this waits, nothing is kept that nobody needs: the garbage collector looks at it
         try:
             await waiter
         except BaseException:
-            crew.abandon((entry,))
+            runtime.abandon((entry,))
             raise
         verdict = entry.verdict
         written: Written | Accepted = verdict if type(verdict) is Written else result_of(entry)
@@ -163,21 +158,19 @@ class Writer(Shell):
 
         :raises Overloaded: no place is free, or others wait for one
         """
-        crew = self._opened("submit_nowait()", waits=False)
+        runtime = self._opened("submit_nowait()", waits=False)
         prepared = self._prepare(write)
-        receipt = self._receipt(crew, write, prepared, max_delay, deadline)
-        self._accept_now(crew, receipt, prepared.lane)
-        return receipt
+        receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
+        return accept_now(runtime, self._linked(receipt), prepared.lane)
 
     async def enqueue(
         self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None
     ) -> Receipt[Written | Accepted]:
         """Submit one write and wait for a place only, not for its fate."""
-        crew = self._opened("enqueue()")
+        runtime = self._opened("enqueue()")
         prepared = self._prepare(write)
-        receipt = self._receipt(crew, write, prepared, max_delay, deadline)
-        await self._accept_in_turn(crew, receipt, prepared.lane)
-        return receipt
+        receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
+        return await accept_in_turn(runtime, self._linked(receipt), prepared.lane)
 
     async def submit_all(
         self, writes: Iterable[Write], *, deadline: Seconds | None = None, all_or_none: bool = False
@@ -190,7 +183,7 @@ class Writer(Shell):
         :raises InvalidGroup: with *all_or_none*: an invalid member, several lanes, too many, too large, two
             writes of one record, or a destination that cannot
         """
-        crew = self._opened("submit_all()")
+        runtime = self._opened("submit_all()")
         refused: dict[int, Outcome] = {}
         receipts: list[WriteReceipt] = []
         lanes: list[Hashable] = []
@@ -204,17 +197,18 @@ class Writer(Shell):
                 continue
             # A delay of 0 brings forward what this waits for; complete() makes the lane itself due.
             hurry = None if prepared.identity is None else 0.0
-            receipts.append(self._receipt(crew, write, prepared, hurry, deadline))
+            receipts.append(WriteReceipt(runtime, write, prepared, hurry, deadline))
             lanes.append(prepared.lane)
-        self._link(receipts)
+        for receipt in receipts:
+            self._linked(receipt)
         if all_or_none and receipts:
             if len(set(lanes)) > 1:
                 raise InvalidGroup(
                     f"the group spans {len(set(lanes))} lanes, and a call carries one: all members need the same "
                     "object, type and headers, and whatever else the destination keeps apart"
                 )
-            return await self._accept_group(crew, receipts, lanes[0])
-        outcomes = await self._accept_all(crew, receipts, [(lane, len(list(run))) for lane, run in groupby(lanes)])
+            return await accept_group(runtime, receipts, lanes[0])
+        outcomes = await accept_all(runtime, receipts, [(lane, len(list(run))) for lane, run in groupby(lanes)])
         for index, outcome in refused.items():  # in ascending order, so each lands in its own place
             outcomes.insert(index, outcome)
         return outcomes
@@ -239,36 +233,25 @@ class Writer(Shell):
         check_write(write)
         return self._destination.encode(write)
 
-    def _receipt(
-        self, crew: Crew, write: Write, prepared: Prepared, max_delay: Seconds | None, deadline: Seconds | None
-    ) -> WriteReceipt:
-        extras = self._extras(crew, prepared.identity, max_delay, deadline)
-        return WriteReceipt(crew, write, prepared, extras)
-
 
 class WriteEntry(LinkedEntry):
     """What travels is the encoded record, what errors name is the write."""
 
-    __slots__ = ("write",)
+    __slots__ = ("submitted",)
 
-    write: Write
-
-    @property
-    def submitted(self) -> Write:
-        """The write."""
-        return self.write
+    submitted: Write
 
 
 class WriteReceipt(Receipt[Written | Accepted]):
     """The receipt of a write: the same for whoever does not wait in place."""
 
-    __slots__ = ("write",)
+    __slots__ = ("submitted",)
 
-    def __init__(self, crew: Crew, write: Write, prepared: Prepared, extras: Extras) -> None:
-        super().__init__(crew, prepared.item, prepared.size_bytes, extras)
-        self.write = write
+    submitted: Write
 
-    @property
-    def submitted(self) -> Write:
-        """The write."""
-        return self.write
+    def __init__(
+        self, runtime: Runtime, write: Write, prepared: Prepared, max_delay: Seconds | None, deadline: Seconds | None
+    ) -> None:
+        extras = extras_of(runtime, prepared.identity, max_delay, deadline)
+        super().__init__(runtime, prepared.item, prepared.size_bytes, extras)
+        self.submitted = write

@@ -90,8 +90,8 @@ def serve(path: str) -> None:
     )
 
     async def tasks(request: Any) -> JSONResponse:
-        # The workers that a batcher once hired, 32 at most, stay and wait for the next call.
-        return JSONResponse(sum("Crew._work" not in each.get_name() for each in asyncio.all_tasks()))
+        # The workers that a batcher once started, 32 at most, stay and wait for the next call.
+        return JSONResponse(sum("WorkerPool._work" not in each.get_name() for each in asyncio.all_tasks()))
 
     app.routes.append(Route("/tasks", tasks))
     asyncio.run(Telling(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", ws="none")).serve())

@@ -44,7 +44,7 @@ MOST_GROWTH_ONCE = 6.0
 # Below this a slope is noise, and calls that take longer than their destination waits would not be over in time.
 SHORTEST_JUDGED = 120.0
 SHORTEST_WITH_EVERY_FAULT = 20.0
-# Besides the callers: the soak's own tasks, the keeper, and 32 workers. As many after an hour as after a minute.
+# Besides the callers: the soak's own tasks, the timer's, and 32 workers. As many after an hour as after a minute.
 MOST_OTHER_TASKS = 45
 # The client's pool holds a connection per call and 20 idle ones.
 MOST_OTHER_FDS = 70

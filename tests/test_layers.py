@@ -81,7 +81,7 @@ def test_only_the_backend_knows_the_backends():
     knowing = {
         name_of(path) for path in MODULES if {"asyncio", "trio"} & {i.partition(".")[0] for i in imports_of(path)}
     }
-    assert knowing <= {"_shell.backend", "_shell.on_trio", "testing"}
+    assert knowing <= {"_shell.backend.on_asyncio", "_shell.backend.on_trio", "testing"}
 
 
 def test_importing_the_library_loads_no_destination_and_no_extra():

@@ -138,7 +138,7 @@ async def test_p11_nobody_waits_for_a_cancelled_batcher():
 
 
 async def test_p11_what_no_worker_had_begun_is_not_written_rather_than_unknown():
-    """Cut and handed out, but the call was never made: that is known."""
+    """Cut and dispatched, but the call was never made: that is known."""
     api = Api()
     with pytest.raises(KeyboardInterrupt):
         async with Batcher(api, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
@@ -349,7 +349,7 @@ def test_p11_an_interrupt_in_the_write_function_ends_the_batcher_and_leaves_bare
 
 
 def test_p11_somebody_cancels_every_task_of_the_loop():
-    """As careless shutdown code does: workers and keeper die, and every receipt is settled all the same."""
+    """As careless shutdown code does: workers and timer die, and every receipt is settled all the same."""
     receipts: list[Receipt[Any]] = []
 
     async def main() -> None:

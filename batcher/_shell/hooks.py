@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -17,6 +18,7 @@ logger = logging.getLogger("batcher")
 logger.addHandler(logging.NullHandler())  # a library prints nothing by itself
 
 E = TypeVar("E", bound=LinkedEntry)
+T = TypeVar("T")
 Capture: TypeAlias = Callable[[], Any]
 Around: TypeAlias = Callable[[int], AbstractContextManager[Any]]
 
@@ -49,17 +51,7 @@ def capture_of(hook: Hook | None) -> Capture | None:
     capture: Capture | None = getattr(hook, "capture", None)
     if capture is None:
         return None
-
-    def guarded() -> Any:
-        try:
-            return capture()
-        except BaseException as error:
-            if stops_programs(error):
-                raise
-            logger.exception("capture() of the on_event hook raised; the record has no link")
-            return None
-
-    return guarded
+    return partial(call_guarded, capture, "capture() of the on_event hook raised; the record has no link")
 
 
 def linking(capture: Capture, kind: type[E]) -> Callable[[], E]:
@@ -73,46 +65,48 @@ def linking(capture: Capture, kind: type[E]) -> Callable[[], E]:
     return new_entry
 
 
-def around_of(hook: Hook | None) -> Around:
-    """Return what gives, for the number of a batch, what *hook* wants to be open while its call is out."""
+def around_of(hook: Hook | None) -> Around | None:
+    """Return what gives, for the number of a batch, what *hook* wants to be open while its call is out, if anything."""
     around: Around | None = getattr(hook, "around", None)
-    if around is None:
-        return nullcontext
-    wanted = around
+    return None if around is None else partial(_guarded_around, around)
 
-    @contextmanager
-    def guarded(number: int) -> Iterator[None]:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(wanted(number))
-            except Exception:
-                logger.exception("around() of the on_event hook raised; the call is made without it")
-            opened = stack.pop_all()
+
+@contextmanager
+def _guarded_around(around: Around, number: int) -> Iterator[None]:
+    opened = ExitStack()
+    try:
+        opened.enter_context(around(number))
+    except Exception:
+        logger.exception("around() of the on_event hook raised; the call is made without it")
+    try:
+        yield
+    finally:
         try:
-            yield
-        finally:
-            try:
-                opened.close()  # without what the call raised: that is for nobody to swallow
-            except Exception:
-                logger.exception("what around() of the on_event hook returned raised; the call is not affected")
-
-    return guarded
+            opened.close()  # without what the call raised: that is for nobody to swallow
+        except Exception:
+            logger.exception("what around() of the on_event hook returned raised; the call is not affected")
 
 
 def tell(hook: Hook, event: Event) -> None:
     """Call *hook*."""
-    try:
-        hook(event)
-    except BaseException as error:
-        if stops_programs(error):
-            raise
-        logger.exception("the on_event hook raised; the event is lost, the records are not")
+    call_guarded(hook, "the on_event hook raised; the event is lost, the records are not", event)
 
 
 def distinct(links: Sequence[Any]) -> tuple[Any, ...]:
     """Return each object among *links* once, at most :data:`MOST_LINKS`."""
     # By identity: the same span gives the same object, and nobody asked that a link can be hashed.
     return tuple({id(link): link for link in links if link is not None}.values())[:MOST_LINKS]
+
+
+def call_guarded(function: Callable[..., T], trouble: str, *arguments: object) -> T | None:
+    """Call what a user has handed in. What it raises is logged as *trouble*, and its own affair: None is returned."""
+    try:
+        return function(*arguments)
+    except BaseException as error:
+        if stops_programs(error):
+            raise
+        logger.exception(trouble)
+        return None
 
 
 def stops_programs(error: BaseException) -> bool:
@@ -133,7 +127,7 @@ class Hooks:
             # What one captures needs no wrapping, which is the usual case.
             self.capture = captures[0] if len(captures) == 1 else self._capture_all
         self._wrapped = len(captures) > 1
-        self._arounds = [around_of(hook) for hook in hooks if hasattr(hook, "around")]
+        self._arounds = [around for hook in hooks if (around := around_of(hook)) is not None]
 
     def _capture_all(self) -> tuple[Any, ...] | None:
         links = tuple(None if capture is None else capture() for capture in self._captures)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
 from batcher._core.batches import Batch
+from batcher._core.breakers import Change
 from batcher._core.model.entries import Entry
 from batcher._core.verdicts import listed
-from batcher._shell.hooks import around_of, capture_of, distinct, logger, stops_programs, tell
-from batcher.events import BreakerScope, BreakerState, Event, EventKind, Hook
+from batcher._shell.hooks import capture_of, distinct, logger, tell
+from batcher.events import Event, EventKind, Hook
 from batcher.outcomes import Outcome, Refused, Retry, Unknown, describe_cause
-
-__all__ = ["Reporter", "log_left_over", "log_raise", "logger", "stops_programs"]
 
 
 class Reporter:
@@ -23,45 +21,49 @@ class Reporter:
     Each batch that is told to be dispatched is told to be answered once.
     """
 
-    __slots__ = ("_around", "_hook", "_links", "_out")
+    __slots__ = ("_hook", "_links", "_out", "answers", "unseen")
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
-        self._around = around_of(hook)
         self._links = capture_of(hook) is not None
         self._out: dict[Batch, None] = {}  # told to be dispatched and not yet answered
+        # To be told at the end of a turn: calls, with their seconds and what they returned, or the exception that they
+        # ended with; and outcomes that no caller sees.
+        self.answers: deque[tuple[Batch, float, Any]] = deque()
+        self.unseen: deque[Entry] = deque()
 
-    def dispatched(self, batch: Batch) -> None:
-        """Tell that a batch was handed to a worker."""
-        self._out[batch] = None
-        self._emit(
-            Event(
-                kind=EventKind.DISPATCHED,
-                batch=batch.attempt.number,
-                key=batch.lane.key,
-                reason=batch.reason,
-                records=len(batch.sent),
-                size_bytes=batch.size,
-                seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.sent),
-                links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
-            )
-        )
-
-    def around(self, batch: Batch) -> AbstractContextManager[Any]:
-        """Return what the hook wants to be open, in the context of the worker, while the call is out."""
-        return self._around(batch.attempt.number)
-
-    def answered(self, batch: Batch, seconds: float, answer: Any) -> None:
-        """Tell what became of the records of a call.
-
-        :param answer: what the call returned, or the exception that it ended with
-        """
-        self._answered(batch, seconds, *_failure(answer, len(batch.sent)))
+    def tell(self, dispatched: Sequence[Batch], breakers_moved: list[Change]) -> None:
+        """Tell what has happened in a turn."""
+        while self.answers:
+            batch, seconds, answer = self.answers.popleft()
+            self._answered(batch, seconds, *_failure(answer, len(batch.sent)))
+        while breakers_moved:
+            key, of_all, state = breakers_moved.pop(0)
+            about: dict[str, Any] = {"scope": "destination"} if of_all else {"scope": "lane", "key": key}
+            tell(self._hook, Event(kind=EventKind.BREAKER, state=state, **about))
+        for batch in dispatched:
+            self._dispatched(batch)
+        while self.unseen:
+            self._detached(self.unseen.popleft())
 
     def cut_off(self, now: float) -> None:
         """Tell that the batches still out were given up on, because the batcher ended."""
         for batch in list(self._out):
             self._answered(batch, now - batch.dispatched_at, "BatcherClosed", None)
+
+    def _dispatched(self, batch: Batch) -> None:
+        self._out[batch] = None
+        event = Event(
+            kind=EventKind.DISPATCHED,
+            batch=batch.attempt.number,
+            key=batch.lane.key,
+            reason=batch.reason,
+            records=len(batch.sent),
+            size_bytes=batch.size,
+            seconds=batch.dispatched_at - min(entry.accepted_at for entry in batch.sent),
+            links=distinct([getattr(entry, "link", None) for entry in batch.sent]) if self._links else (),
+        )
+        tell(self._hook, event)
 
     def _answered(self, batch: Batch, seconds: float, failure: str | None, cause: str | None) -> None:
         try:
@@ -69,48 +71,25 @@ class Reporter:
         except KeyError:
             return  # the hook ended the program in the middle of being told what leaves
         fates = [fate for entry in batch.sent if (fate := entry.fate()) is not None]
-        self._emit(
-            Event(
-                kind=EventKind.ANSWERED,
-                batch=batch.attempt.number,
-                key=batch.lane.key,
-                records=len(batch.sent),
-                size_bytes=batch.size,
-                seconds=seconds,
-                outcomes=Counter(fate.kind for fate in fates),
-                retried=len(batch.sent) - len(fates),
-                codes=_codes(fates),
-                failure=failure,
-                cause=cause,
-            )
+        event = Event(
+            kind=EventKind.ANSWERED,
+            batch=batch.attempt.number,
+            key=batch.lane.key,
+            records=len(batch.sent),
+            size_bytes=batch.size,
+            seconds=seconds,
+            outcomes=Counter(fate.kind for fate in fates),
+            retried=len(batch.sent) - len(fates),
+            codes=_codes(fates),
+            failure=failure,
+            cause=cause,
         )
-
-    def breaker(
-        self, state: BreakerState, *, key: Hashable = None, scope: BreakerScope = "lane", cause: str | None = None
-    ) -> None:
-        """Tell that a circuit breaker has moved.
-
-        :param key: of its lane; None if it guards the destination
-        :param cause: why it opens, in words without payload
-        """
-        self._emit(Event(kind=EventKind.BREAKER, key=key, scope=scope, state=state, cause=cause))
-
-    def detached(self, entry: Entry) -> None:
-        """Tell the outcome that a cancelled caller did not see."""
-        fate = entry.fate()
-        if fate is not None:
-            self._emit(
-                Event(
-                    kind=EventKind.DETACHED,
-                    key=entry.lane.key,
-                    records=1,
-                    outcomes={fate.kind: 1},
-                    codes=_codes((fate,)),
-                )
-            )
-
-    def _emit(self, event: Event) -> None:
         tell(self._hook, event)
+
+    def _detached(self, entry: Entry) -> None:
+        if (fate := entry.fate()) is not None:
+            outcomes, codes, key = {fate.kind: 1}, _codes((fate,)), entry.lane.key
+            tell(self._hook, Event(kind=EventKind.DETACHED, key=key, records=1, outcomes=outcomes, codes=codes))
 
 
 def log_raise(error: Exception, records: int) -> None:

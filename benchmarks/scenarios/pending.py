@@ -63,7 +63,7 @@ async def _repeated(run: Any, size: int, times: int) -> Sample:
 
 async def _ours(size: int) -> Sample:
     async with Batcher[Any, Any](instant, limits=ROOMY) as batcher:
-        # Its workers are hired once; paid for by few records, they would make the growth look smaller than it is.
+        # Its workers are started once; paid for by few records, they would make the growth look smaller than it is.
         await one_task_each(batcher.submit, min(size, _WARM))
         return await one_task_each(batcher.submit, size)
 

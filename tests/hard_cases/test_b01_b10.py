@@ -16,16 +16,16 @@ from tests.hard_cases.guards import guards
 pytestmark = pytest.mark.anyio
 
 
-@guards("batcher._shell.crew", "Crew.obey", "if self.engine.next_at < self._armed_at:", broken="if False:")
 @guards(
-    "batcher._shell.crew", "Crew._make_calls", "if not self._batches:", broken="if not self._batches or self._idle:"
+    "batcher._shell.runtime", "Runtime.act_on", "if self.engine.next_at < self._timer.armed_at:", broken="if False:"
 )
 @guards(
-    "batcher._shell.crew",
-    "Crew._take_turn",
-    "if self._drained is not None and self.is_idle()",
-    broken="if False and True",
+    "batcher._shell.workers",
+    "WorkerPool._make_calls",
+    "if not self._batches:",
+    broken="if not self._batches or self._idle:",
 )
+@guards("batcher._shell.waiting", "AllSettled.set_result", "self._waiters.set_result(None)", broken="pass")
 async def test_b01_no_wake_up_is_lost_between_flush_timer_and_submit():
     """Submits, flushes, timers and the end that fall on one moment, over and over: nobody is left behind.
 
@@ -182,9 +182,12 @@ async def test_b05_a_cold_key_is_served_although_a_busy_one_never_pauses(limit):
     assert api.calls[0].key == "cold", "it was due before the other was full"
 
 
-@guards("batcher.batching", "Batcher.submit", "crew.abandon((entry,))", broken="pass")
+@guards("batcher.batching", "Batcher.submit", "runtime.abandon((entry,))", broken="pass")
 @guards(
-    "batcher._shell.backend", "wake", "if waiter is not None and not waiter.done():", broken="if waiter is not None:"
+    "batcher._shell.backend.waiters",
+    "wake",
+    "if waiter is not None and not waiter.done():",
+    broken="if waiter is not None:",
 )
 async def test_b06_a_cancelled_caller_leaks_nothing_and_takes_nobody_along():
     """Cancelled in the buffer: never sent, place given back. Cancelled in flight: the others get their results.
@@ -213,8 +216,7 @@ async def test_b06_a_cancelled_caller_leaks_nothing_and_takes_nobody_along():
     assert sorted(results) == [2, 5, 8, 9]
 
 
-@guards("batcher._shell.receipts", "run_callback", "if stops_programs(error):", broken="if True:")
-@guards("batcher._shell.hooks", "tell", "if stops_programs(error):", broken="if True:")
+@guards("batcher._shell.hooks", "call_guarded", "if stops_programs(error):", broken="if True:")
 async def test_b07_a_callback_that_raises_kills_nobody():
     """The hook, a callback of a receipt, and ``size_of`` may raise: only a ``size_of`` costs its own submit an error.
 
@@ -288,7 +290,7 @@ async def test_b10_a_retry_needs_no_place_that_somebody_else_holds():
     """With all places taken and everybody waiting, what backs off holds no call, keeps its place, and comes back.
 
     elasticsearch#47599: the retry needed the thread that flush held; elasticsearch-java#651, OpenTelemetry's
-    collector#10255 and #12244. See also test_shell for a submit inside of write, which would wait for itself.
+    collector#10255 and #12244. See also test_workers for a submit inside of write, which would wait for itself.
     """
     api = Api(*[Retry("busy")] * 5)
     limits = Limits(max_pending_records=4, max_lane_records=4, max_in_flight=1)

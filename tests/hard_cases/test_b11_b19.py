@@ -114,7 +114,9 @@ async def test_b13_a_retry_lets_no_later_write_of_its_record_pass():
 
 @guards("batcher._core.settling", "Settling._goes_again", "return not doubtful and", broken="return True or")
 @guards("batcher._core.engine", "Engine.give_up_on", "fates = [Unknown(error)]", broken="fates = [None]")
-@guards("batcher._shell.crew", "Crew._time_out", "if self.engine.give_up_on(batch, error, now):", broken="if False:")
+@guards(
+    "batcher._shell.runtime", "Runtime.run", "if self.engine.give_up_on(batch, error, now) and", broken="if False and"
+)
 @pytest.mark.parametrize("loss", ["the call times out", "the answer is lost", "verdicts in doubt"])
 async def test_b14_what_may_have_been_applied_is_not_sent_again(loss):
     """After a timeout the record may be there: its caller is told so, once the timeout is over, and nothing is doubled.
@@ -237,7 +239,10 @@ async def test_b18_batches_are_as_full_as_the_load_allows():
 
 
 @guards(
-    "batcher._shell.crew", "Crew._next_timeout", "return began_at + self._call_timeout", broken="return began_at + 3600"
+    "batcher._shell.workers",
+    "WorkerPool.next_timeout",
+    "return began_at + self._call_timeout",
+    broken="return began_at + 3600",
 )
 @guards("batcher._core.accumulator", "Accumulator.watch_expiry", "if expires_at < inf:", broken="if expires_at < -1:")
 async def test_b19_the_timeout_of_a_call_is_not_that_of_a_member():

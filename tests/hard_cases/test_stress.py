@@ -23,7 +23,7 @@ ELSEWHERE = {
     # With everything at once: cancelled, raised, miscounted, leaked.
     "all kinds of trouble": "test_p01_p02_fate.test_p01_thousands_of_callers_under_every_kind_of_trouble",
     # All eight that limit calls deadlock.
-    "a submit inside of write": "shell.test_shell.test_waiting_for_the_same_batcher_inside_write_is_refused",
+    "a submit inside of write": "shell.test_workers.test_waiting_for_the_same_batcher_inside_write_is_refused",
     # dloader merges them, and some refuse a dict.
     "equal records": "test_p06_order.test_p06_equal_records_without_identity_are_two_records",
     # Five hang.

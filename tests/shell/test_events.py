@@ -25,12 +25,9 @@ from batcher import (
     Write,
     Writer,
 )
-from batcher._core.batches import Batch
 from batcher._shell.hooks import MOST_LINKS
-from batcher._shell.reporting import Reporter
 from batcher.testing import ScriptedDestination
 from tests.api import Api, gather
-from tests.core.building import make_lane
 
 pytestmark = pytest.mark.anyio
 
@@ -299,18 +296,6 @@ def test_what_cannot_be_called_is_refused_at_once(hooks, name):
         Batcher(Api(), on_event=hooks)
 
 
-def test_a_breaker_that_moves_is_told_with_what_it_guards():
-    """A lane by its key, or the destination."""
-    events: list[Event] = []
-    reporter = Reporter(events.append)
-    reporter.breaker("open", key="contacts")
-    reporter.breaker("half_open", scope="destination")
-    assert events == [
-        Event(kind=EventKind.BREAKER, key="contacts", scope="lane", state="open"),
-        Event(kind=EventKind.BREAKER, scope="destination", state="half_open"),
-    ]
-
-
 @pytest.mark.parametrize(("stubborn", "seconds", "failure"), [(False, 4, "BatcherClosed"), (True, 10, None)])
 async def test_a_call_that_is_out_when_the_batcher_ends_is_answered_once(stubborn, seconds, failure):
     """When it is cancelled, or when one that ignores that has ended: too late for its record."""
@@ -339,14 +324,6 @@ async def test_a_batch_that_no_worker_has_begun_when_the_batcher_ends_is_answere
             raise GeneratorExit  # not an Exception: nothing more is sent
     check_paired(hook)
     assert [(event.failure, event.outcomes) for event in hook.answered] == [("BatcherClosed", {"not_written": 1})]
-
-
-def test_an_answer_to_what_was_never_told_to_have_left_is_not_told():
-    """A hook that ends the program while it is told of several batches has not heard of the rest; a call may go on."""
-    events: list[Event] = []
-    batch = Batch(make_lane(), (), 0, FlushReason.DELAY, None)
-    Reporter(events.append).answered(batch, 1.0, [])
-    assert events == []
 
 
 @pytest.mark.parametrize("at", ["enter", "exit"])

@@ -15,8 +15,8 @@ from unittest.mock import patch
 import anyio
 import attrs
 
-from batcher._shell import crew
-from batcher._shell.backend import current_backend
+from batcher._shell import runtime
+from batcher._shell.backend.current import current_backend
 from batcher.events import Event, EventKind
 from batcher.testing import virtual_time
 from tests.simulation.callers import Callers
@@ -148,7 +148,7 @@ def faithful(seed: object, backend: str) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with patch.object(crew, "random", Random(f"{seed} jitter").random), _deterministic_trio(seed, backend):
+        with patch.object(runtime, "random", Random(f"{seed} jitter").random), _deterministic_trio(seed, backend):
             yield
     finally:
         logger.setLevel(level)

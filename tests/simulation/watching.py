@@ -317,7 +317,7 @@ class Watch:
         self._counted.difference_update(fresh)
         self._ready[call.lane] -= len(fresh)
         since = self._full_since.pop(call.lane, None)
-        # Calls that were handed out in that very moment had not begun, but may have taken the last places.
+        # Calls that were dispatched in that very moment had not begun, but may have taken the last places.
         if since is not None and max(self._all_taken_at, self._taken_at.get(call.lane, -inf)) < since:
             self.journal.met("P3: a batch was full")
             self.journal.check("P3 full", now <= since + INSTANT, f"full at {since:.4f}, sent at {now:.4f}")

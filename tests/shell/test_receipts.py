@@ -1,4 +1,4 @@
-"""Callbacks of receipts: for outcomes that nobody awaits."""
+"""Receipts: what they give, and callbacks for outcomes that nobody awaits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,27 @@ import anyio
 import pytest
 
 from batcher import AutoBatchPolicy, Batcher, BatcherNotOpen, NotWritten, Outcome, Receipt, RecordRejected, Written
-from batcher._shell.crew import working_for
+from batcher._shell.workers import working_for
 from tests.api import Api
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_an_explicit_outcome_is_returned_as_it_is():
+    """Written("7") from write is what submit() returns."""
+    async with Batcher(Api([Written("7", data={"x": 1})])) as batcher:
+        assert await batcher.submit("a") == Written("7", data={"x": 1})
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", [], {}])
+async def test_any_value_is_a_result(value):
+    """Falsy ones too: nothing is mistaken for "no answer yet"."""
+    async with Batcher(Api([value])) as batcher:
+        receipt = batcher.submit_nowait("a")
+        assert repr(receipt) == "<Receipt: buffered>"
+        assert await receipt == value
+        assert receipt.outcome == Written(data=value)
+        assert repr(receipt) == "<Receipt: written>"
 
 
 async def test_a_callback_is_told_the_outcome_of_a_receipt_that_nobody_awaits():

@@ -1,0 +1,123 @@
+"""Giving records to the engine, and waiting for a place or for their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
+from batcher._core.model.states import State
+from batcher._shell.receipts import Receipt, result_of
+from batcher._shell.runtime import Runtime
+from batcher._shell.waiting import AllSettled
+from batcher.errors import InvalidRecord, Overloaded
+from batcher.outcomes import NotWritten, Outcome, Rejected
+from batcher.policies import Seconds, to_seconds
+
+AnyReceipt = TypeVar("AnyReceipt", bound=Receipt[Any])
+Runs: TypeAlias = Iterable[tuple[Hashable, int]]
+"""How many of a list of records follow each other in which lane."""
+
+# For a record that was not accepted: among many that is an outcome like any other.
+_CLOSED: Final = NotWritten("the batcher closed while the record waited for a place")
+
+
+def extras_of(runtime: Runtime, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None) -> Extras:
+    """Return what a submit says of its record besides the record."""
+    if identity is None and max_delay is None and deadline is None:
+        return NO_EXTRAS
+    extras = Extras(identity)
+    if max_delay is not None:
+        extras.delay = to_seconds("max_delay", max_delay)
+    if deadline is not None:
+        extras.expires_at = runtime.now() + to_seconds("deadline", deadline)
+    return extras
+
+
+def accept_now(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -> AnyReceipt:
+    """Accept a record, or raise Overloaded."""
+    engine = runtime.engine
+    runtime.act_on(engine.submit(receipt, key, runtime.now()))
+    if receipt.state is State.WAITING:
+        admission = engine.accumulator.admission
+        why = admission.in_the_way(receipt.lane, 1, receipt.size)
+        runtime.withdraw(receipt)
+        raise Overloaded(
+            f"no place is free: {why}; {admission.pending} records are pending in all and {len(admission)} submits "
+            "wait; await submit() or enqueue(), or raise the Limits"
+        )
+    return receipt
+
+
+async def accept_in_turn(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -> AnyReceipt:
+    """Accept a record as soon as there is a place for it."""
+    runtime.act_on(runtime.engine.submit(receipt, key, runtime.now()))
+    if receipt.state is State.WAITING:
+        try:
+            await runtime.place_for(receipt)
+        except BaseException:
+            runtime.abandon((receipt,))
+            raise
+        if receipt.done and receipt.verdict is NOT_ACCEPTED:
+            result_of(receipt)
+    return receipt
+
+
+async def accept_all(runtime: Runtime, entries: Iterable[Entry], runs: Runs) -> list[Outcome]:
+    """Accept records that each have a fate of their own, and wait for all of them.
+
+    :param entries: best known to nobody else: each is gone when its outcome is made, so that memory does not grow
+    """
+    left = list(entries)
+    del entries
+    refused: dict[Entry, Outcome] = {}
+    accepted: list[Entry] = []
+    try:
+        _accept_runs(runtime, left, runs, accepted, refused)
+        await AllSettled(accepted).wait(runtime.new_waiter)
+    except BaseException:
+        runtime.abandon(accepted)
+        raise
+    del accepted
+    outcomes: list[Outcome] = []
+    left.reverse()
+    while left:
+        entry = left.pop()
+        outcomes.append(refused.get(entry) or entry.fate() or _CLOSED)
+    return outcomes
+
+
+def _accept_runs(
+    runtime: Runtime, entries: Sequence[Entry], runs: Runs, accepted: list[Entry], refused: dict[Entry, Outcome]
+) -> None:
+    """Give records to the engine, and make due what they open. What becomes of each stands in one of the two."""
+    engine, now = runtime.engine, runtime.now
+    last: dict[Hashable, Entry] = {}
+    end = 0
+    for key, length in runs:
+        start, end, before = end, end + length, len(accepted)
+        taken = engine.submit_many(entries[start:end], key, now())
+        accepted += entries[start : start + taken]
+        for entry in entries[start + taken : end]:
+            try:
+                engine.submit(entry, key, now())  # what it makes necessary is done below, once for all
+                accepted.append(entry)
+            except InvalidRecord as error:
+                refused[entry] = Rejected((error.detail,))
+        if len(accepted) > before:
+            last[key] = accepted[-1]
+    for entry in last.values():
+        engine.complete(entry, now())
+    runtime.turn()
+
+
+async def accept_group(runtime: Runtime, entries: Sequence[Entry], key: Hashable) -> list[Outcome]:
+    """Accept an all-or-none group, and wait for it."""
+    group, verb = runtime.engine.submit_group(entries, key, runtime.now())
+    runtime.act_on(verb)
+    try:
+        await AllSettled(entries).wait(runtime.new_waiter)
+    except BaseException:
+        runtime.abandon((group,))
+        raise
+    return [entry.fate() or _CLOSED for entry in entries]

@@ -1,0 +1,30 @@
+"""Which backend runs here, and whether it is about to be cancelled."""
+
+from __future__ import annotations
+
+import sys
+from math import inf
+
+import anyio
+
+from batcher._shell.backend.waiters import Backend
+
+
+def current_backend() -> Backend:
+    """Return the backend of the running task.
+
+    :raises RuntimeError: no event loop is running here
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        from batcher._shell.backend.on_trio import trio_backend
+
+        return trio_backend()
+    from batcher._shell.backend.on_asyncio import asyncio_backend
+
+    return asyncio_backend()
+
+
+def in_cancelled_scope() -> bool:
+    """Return whether a cancel scope around the current task is cancelled."""
+    return anyio.current_effective_deadline() == -inf

@@ -1,0 +1,171 @@
+"""What runs on behalf of one open batcher: after each step it asks the engine what is to be done, and does it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import random
+from typing import TYPE_CHECKING, Any, Final
+
+from batcher._core.batches import Batch
+from batcher._core.engine import Engine
+from batcher._core.model.entries import Unit
+from batcher._core.model.states import State
+from batcher._core.verbs import Verb
+from batcher._shell.backend.waiters import AwaitableWaiter, Backend
+from batcher._shell.hooks import around_of
+from batcher._shell.reporting import Reporter
+from batcher._shell.timer import Timer
+from batcher._shell.waiting import Note, attach
+from batcher._shell.workers import Sender, WorkerPool, working_for
+from batcher.errors import BatcherNotOpen, NestedSubmit
+from batcher.events import Hook
+from batcher.policies import Limits
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+NOTHING: Final = Verb.NOTHING  # a lookup less for every record
+_CLOCK: Final = Verb.CLOCK
+
+# Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
+NOWHERE: Final = object()
+
+
+class Runtime:
+    """Carries out what the engine decides, and lets callers wait. It does not know the Batcher itself, so that
+    one that is dropped unclosed can be collected, and warn.
+
+    After every step that may have changed something, :meth:`turn` asks the engine what is to be done and does it, in
+    the same step: nothing is queued without somebody awake.
+    """
+
+    def __init__(self, backend: Backend, engine: Engine, sender: Sender, limits: Limits, hook: Hook | None) -> None:
+        self.engine = engine
+        self.open_in: object = backend.loop  # until it closes: submit() asks one thing for every record
+        self.running = backend.running
+        self.now = backend.now
+        self.new_waiter = backend.new_waiter
+        self.callbacks: deque[Callable[[], object]] = deque()  # of receipts settled in this turn
+        self.reporter = None if hook is None else Reporter(hook)
+        self._backend = backend
+        self._wake = backend.wake
+        self._timer = Timer(backend.new_waiter)
+        self.workers = WorkerPool(self, backend, sender, limits, self._timer, around_of(hook))
+        self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
+        self._breakers_moved = engine.accumulator.breakers.changes  # the same list for ever, and emptied here
+        self._calling_back = False
+
+    # Who may call
+
+    def check_loop(self) -> None:
+        """Raise BatcherNotOpen in another event loop, or in none."""
+        if self.running() is not self._backend.loop:
+            raise BatcherNotOpen(
+                f"this batcher was opened in another event loop (on {self._backend.name}); from a thread use "
+                "anyio.from_thread.run(batcher.submit, record), in another loop open a batcher of its own"
+            )
+
+    def check_may_wait(self, what: str) -> None:
+        """Raise BatcherNotOpen there, too, and NestedSubmit inside the write function of this very batcher."""
+        self.check_loop()
+        if self in working_for():
+            raise NestedSubmit(
+                f"{what} inside the write function of the same batcher may wait for itself for ever; "
+                "submit_nowait() without awaiting the receipt is fine, and so is a second Batcher"
+            )
+
+    # Doing what the engine says
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Watch the clock, and start workers."""
+        while True:
+            self.workers.start_wanted(tasks)
+            await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout()))
+            for batch, began_at, error in self.workers.cancel_late():
+                now = self.now()
+                if self.engine.give_up_on(batch, error, now) and self.reporter is not None:
+                    self.reporter.answers.append((batch, now - began_at, error))
+            self.turn()
+
+    def act_on(self, verb: Verb) -> None:
+        """Do what a submit has made necessary."""
+        if verb is _CLOCK:
+            if self.engine.next_at < self._timer.armed_at:
+                self._timer.wake()
+        elif verb is not NOTHING:
+            self.turn()
+
+    def answered(self, batch: Batch, answer: Any, began_at: float) -> None:
+        """Take the answer to a call, or what it raised."""
+        given_up = not batch.entries
+        now = self.now()
+        self.engine.settle(batch, answer, now, random())  # noqa: S311  # jitter, not a secret
+        if self.reporter is not None and not given_up:
+            self.reporter.answers.append((batch, now - began_at, answer))
+        self.turn()
+
+    def turn(self) -> None:
+        """Ask the engine what is to be done, and do it. Nothing here waits."""
+        again = True
+        while again:  # a loop, not a recursion: thousands of waiters may be cancelled in one step
+            plan = self.engine.poll(self.now())
+            for batch in plan.batches:
+                self.workers.dispatch(batch)
+            self._wake(plan.settled)
+            again = bool(self._places) and self._give_places((*plan.admitted, *plan.settled))
+            if plan.ask_again_at < self._timer.armed_at:
+                self._timer.wake()
+            if self.reporter is not None:
+                self.reporter.tell(plan.batches, self._breakers_moved)
+            elif self._breakers_moved:
+                self._breakers_moved.clear()
+            if self.callbacks and not self._calling_back:
+                self._call_back()
+
+    def _give_places(self, units: Sequence[Unit]) -> bool:
+        """Wake those who have a place now; return whether one was taken back from somebody cancelled meanwhile."""
+        taken_back = False
+        for unit in units:
+            place = self._places.pop(unit, None)
+            if place is not None and place.done():
+                taken_back |= self.engine.withdraw(unit, self.now())
+            elif place is not None:
+                place.set_result(None)
+        return taken_back
+
+    def _call_back(self) -> None:
+        # One that comes back in leaves the callbacks of its own turn to this loop: nested, a thousand of them would
+        # exhaust the stack, perhaps in the middle of a step of the engine.
+        self._calling_back = True
+        try:
+            while self.callbacks:
+                self.callbacks.popleft()()
+        finally:
+            self._calling_back = False
+
+    # For those who wait
+
+    async def place_for(self, unit: Unit) -> None:
+        """Wait until *unit* has its place, or is settled without one. If cancelled, :meth:`abandon` it."""
+        self._places[unit] = place = self.new_waiter()
+        await place
+
+    def withdraw(self, unit: Unit) -> bool:
+        """Take a unit back, if no call carries it."""
+        withdrawn = self.engine.withdraw(unit, self.now())
+        self.turn()
+        return withdrawn
+
+    def abandon(self, units: Sequence[Unit]) -> None:
+        """The caller of these was cancelled: withdraw what can be, and see the rest to its end."""
+        for unit in units:
+            withdrawn = unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now())
+            if withdrawn or self.reporter is None:
+                continue
+            for entry in unit.members:
+                if entry.state is State.SETTLED:  # in the very turn in which its caller was cancelled
+                    self.reporter.unseen.append(entry)
+                else:
+                    attach(entry, Note(self.reporter.unseen, entry))
+        self.turn()

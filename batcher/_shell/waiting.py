@@ -1,0 +1,99 @@
+"""What waits for a record besides a task: several waiters, a list of records, or somebody who wants it noted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from batcher._core.model.entries import Entry
+from batcher._core.model.states import State
+from batcher._shell.backend.waiters import AwaitableWaiter, Waiter
+
+
+def attach(entry: Entry, waiter: Waiter) -> None:
+    """Have *waiter* told when *entry* settles, next to those who wait already."""
+    present = entry.waiter
+    if present is None or present.done():
+        entry.waiter = waiter
+    elif isinstance(present, Several):
+        present.add(waiter)
+    else:
+        entry.waiter = Several(present, waiter)
+
+
+class Listener:
+    """A waiter that nobody can cancel."""
+
+    __slots__ = ()
+
+    def done(self) -> bool:
+        """Return False: it wants to be told."""
+        return False
+
+
+class Several(Listener):
+    """A few waiters of the same, each woken on its own: one that is cancelled takes nobody along."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self, *waiters: Waiter) -> None:
+        self._waiters = list(waiters)
+
+    def add(self, waiter: Waiter) -> None:
+        """Take one more in, and drop those who gave up."""
+        self._waiters = [each for each in self._waiters if not each.done()]
+        self._waiters.append(waiter)
+
+    def set_result(self, result: None, /) -> None:
+        """Tell them all."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class AllSettled(Listener):
+    """Wakes those who wait for some records, when all of these have their outcomes.
+
+    It watches one of them at a time, the first that is still open: records settle by the batch, so it is told once a
+    batch and not once a record.
+    """
+
+    __slots__ = ("_over", "_rest", "_waiters")
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        # An iterator lets go of its list at the end, and so of the records, one of which knows this object.
+        self._rest = iter(list(entries))
+        self._waiters = Several()
+        self._over = False  # all of them have their outcomes
+        self.set_result(None)
+
+    async def wait(self, new_waiter: Callable[[], AwaitableWaiter]) -> None:
+        """Wait until all of them have their outcomes."""
+        if not self._over:
+            waiter = new_waiter()
+            self._waiters.add(waiter)
+            await waiter
+
+    def set_result(self, result: None, /) -> None:
+        """The one that it watches has its outcome: go on to the next that has none."""
+        for entry in self._rest:
+            if entry.state is not State.SETTLED:
+                attach(entry, self)
+                return
+        self._over = True
+        self._waiters.set_result(None)
+
+
+class Note(Listener):
+    """Puts something into a queue when a record settles: what is to be done at the end of the turn."""
+
+    __slots__ = ("_item", "_queue")
+
+    def __init__(self, queue: deque[Any], item: Any) -> None:
+        self._queue = queue
+        self._item = item
+
+    def set_result(self, result: None, /) -> None:
+        """Put it there."""
+        self._queue.append(self._item)
