@@ -74,7 +74,7 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
     :param arguments: as declared by :func:`add_arguments`
     :raises CommandError: the arguments or the environment do not allow it
     """
-    from batcher.cli._display import loading
+    from batcher.cli.load.display import loading
 
     _check(arguments)
     destination, target = destination_of(arguments, FOR_A_FILE)
