@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TypeVar
 
@@ -38,6 +40,23 @@ def require(extra: str, *modules: str, what: str = "this command") -> None:
         raise CommandError(
             f"{what} needs the extra {extra!r}: pip install 'saas-batcher[{extra}]', or '.[{extra}]' in a clone"
         )
+
+
+def require_server(what: str = "this command") -> None:
+    """Let a command pass that listens, or whose demo does.
+
+    :raises CommandError: the extra ``server`` is missing, or a part of it
+    """
+    require("server", "starlette", "uvicorn", "prometheus_client", what=what)
+
+
+@contextmanager
+def refusing(*kinds: type[Exception], whose: str = "") -> Iterator[None]:
+    """Raise errors of *kinds* as a CommandError: in their own words, behind *whose* they are."""
+    try:
+        yield
+    except kinds as error:
+        raise CommandError(f"{whose}{error}") from None
 
 
 def first_of(group: BaseExceptionGroup[E]) -> E:

@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import attrs
 
-from batcher.cli._errors import CommandError, ExitCode, require
+from batcher.cli._errors import CommandError, ExitCode, require, require_server
 from batcher.cli._signals import watch_signals
 from batcher.cli.demo.figures import Run
 from batcher.cli.demo.workload import Contact, Workload, workload
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     require("cli", "rich")
     if arguments.http:
-        require("server", "starlette", "uvicorn", "prometheus_client", what="demo --http")
+        require_server("demo --http")
     return anyio.run(demo, Scale(http=arguments.http))
 
 
