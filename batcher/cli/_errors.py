@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import TypeVar
 
+from batcher._extras import missing
+
 E = TypeVar("E", bound=BaseException)
 
 
@@ -37,9 +39,7 @@ def require(extra: str, *modules: str, what: str = "this command") -> None:
     :raises CommandError: one is missing
     """
     if any(importlib.util.find_spec(module) is None for module in modules):
-        raise CommandError(
-            f"{what} needs the extra {extra!r}: pip install 'saas-batcher[{extra}]', or '.[{extra}]' in a clone"
-        )
+        raise CommandError(missing(what, extra))
 
 
 def require_server(what: str = "this command") -> None:
