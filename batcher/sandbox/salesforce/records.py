@@ -6,16 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import attrs
-from starlette.responses import JSONResponse, Response
 
-from batcher.sandbox._refusals import Refused
 from batcher.sandbox._store import Row, Store
+from batcher.sandbox.salesforce.answers import ItemError
 from batcher.sandbox.salesforce.ids import new_id, to_long
 
 ATTRIBUTES: Final = "attributes"
 _NO_FIELDS: Final = ("id", ATTRIBUTES)
-LOCKED: Final = "UNABLE_TO_LOCK_ROW"
-ROLLED_BACK: Final = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
 
 
 @attrs.frozen(kw_only=True)
@@ -41,44 +38,6 @@ DEFAULT_OBJECTS: Final[Mapping[str, SalesforceObject]] = {
     "Case": SalesforceObject(parents=("AccountId", "ContactId")),
     "Task": SalesforceObject(),
 }
-
-
-@attrs.frozen
-class ItemError(Refused):
-    """Why one record is refused."""
-
-    code: str
-    message: str
-    fields: Collection[str] = ()
-
-    def to_item(self) -> dict[str, Any]:
-        """Return the form inside of a collection's answer."""
-        return {"statusCode": self.code, "message": self.message, "fields": list(self.fields)}
-
-    def to_response(self) -> Response:
-        """Return the answer to a request for this record alone."""
-        return JSONResponse([{"message": self.message, "errorCode": self.code, "fields": list(self.fields)}], 400)
-
-
-class CallError(Refused):
-    """Why a call is refused as a whole.
-
-    :param code: the errorCode
-    """
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-    @property
-    def body(self) -> list[dict[str, str]]:
-        """What is said of it."""
-        return [{"message": str(self), "errorCode": self.code}]
-
-    def to_response(self) -> Response:
-        """Return the answer."""
-        return JSONResponse(self.body, self.status)
 
 
 @attrs.frozen
