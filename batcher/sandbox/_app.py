@@ -16,9 +16,6 @@ from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs
 
 import anyio
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -31,13 +28,11 @@ from batcher.sandbox._control import routes, to_json
 from batcher.sandbox._faults import Fault, FaultKind, Faults, faults_of
 from batcher.sandbox._store import Store
 from batcher.sandbox._tokens import Tokens, bearer_of
-from batcher.server._guards import EncodedPaths, Reader
+from batcher.server._asgi import CLIENT_CLOSED_REQUEST, Reader, app_of
 from batcher.server._problems import Problem
 
 # Far more than the largest batch of either provider.
 _READER = Reader(max_bytes=50_000_000, timeout=60.0)
-# What nginx logs for a client that went away; nobody sees it.
-_CLIENT_CLOSED_REQUEST = 499
 
 
 class Sandbox(ABC):
@@ -72,11 +67,7 @@ class Sandbox(ABC):
         self.tokens = Tokens(self.TOKEN, token_lifetime)
         self.dice = Random(seed)
         self.clock = clock
-        self.app = Starlette(
-            routes=routes(self.faults, self.store),
-            middleware=[Middleware(EncodedPaths)],
-            exception_handlers={HTTPException: self._not_routed},
-        )
+        self.app = app_of(routes(self.faults, self.store), self._not_routed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as an ASGI app."""
@@ -163,7 +154,7 @@ class Sandbox(ABC):
             except Problem as problem:
                 response = self._failure(problem.status, problem.detail).to_response()
             except ClientDisconnect:
-                return Response(status_code=_CLIENT_CLOSED_REQUEST)
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
             response.headers.update(self._headers())
             return response
 
@@ -237,8 +228,7 @@ class Sandbox(ABC):
             response.headers["retry-after"] = str(fault.retry_after)
         return response
 
-    async def _not_routed(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException), "registered for these only"
-        response = self._failure(error.status_code, "there is nothing at this address").to_response()
-        response.headers.update(error.headers or {})
+    def _not_routed(self, status: int, headers: dict[str, str]) -> Response:
+        response = self._failure(status, "there is nothing at this address").to_response()
+        response.headers.update(headers)
         return response
