@@ -52,9 +52,9 @@ class Call:
         # Routed as it was sent: the value of an external id may hold a slash.
         return unquote(str(self.request.path_params.get(parameter, "")))
 
-    def query(self, parameter: str, default: str = "") -> str:
-        """Return a parameter of the query."""
-        return str(self.request.query_params.get(parameter, default))
+    def query(self, parameter: str) -> str:
+        """Return a parameter of the query; nothing if it has none of this name."""
+        return str(self.request.query_params.get(parameter, ""))
 
     def content(self) -> dict[str, Any]:
         """Return the object that the body is the JSON of.

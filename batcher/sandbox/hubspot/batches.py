@@ -40,7 +40,7 @@ class Batches:
 
     def create(self, type: str, inputs: list[dict[str, Any]], strikes: Strikes) -> Done:
         """Add records."""
-        values = [self.records.values(type, each.get("properties")) for each in inputs]
+        values = [self.records.values(each.get("properties")) for each in inputs]
         return self._each(type, inputs, values, strikes, None)
 
     def upsert(self, type: str, inputs: list[dict[str, Any]], strikes: Strikes) -> Done:
@@ -51,7 +51,7 @@ class Batches:
         for each, (property, id) in zip(inputs, addresses, strict=True):
             assert property is not None, "needed"
             targets.append(self.records.find(type, id, property))
-            values.append({**self.records.values(type, each.get("properties")), property: id})
+            values.append({**self.records.values(each.get("properties")), property: id})
         return self._each(type, inputs, values, strikes, targets)
 
     def _each(
@@ -98,7 +98,7 @@ class Batches:
     def update(self, type: str, inputs: list[dict[str, Any]], strikes: Strikes) -> Done:
         """Change records."""
         addresses = self._addresses(type, inputs)
-        values = [self.records.values(type, each.get("properties")) for each in inputs]
+        values = [self.records.values(each.get("properties")) for each in inputs]
         check_all([problem for each in values for problem in self.records.problems(type, each)])
         results, missing = [], []
         for index in shuffled(self.dice, len(inputs)):

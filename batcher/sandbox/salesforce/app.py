@@ -23,7 +23,7 @@ from batcher.sandbox.salesforce.batches import Batches
 from batcher.sandbox.salesforce.handlers.batches import BatchHandlers
 from batcher.sandbox.salesforce.handlers.queries import QueryHandlers
 from batcher.sandbox.salesforce.handlers.records import RecordHandlers
-from batcher.sandbox.salesforce.locks import wanted
+from batcher.sandbox.salesforce.inputs import wanted
 from batcher.sandbox.salesforce.records import DEFAULT_OBJECTS, Records, SalesforceObject
 from batcher.sandbox.salesforce.tokens import Grants, Verify
 

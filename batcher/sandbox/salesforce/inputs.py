@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import attrs
 
+from batcher.destinations._http.decoding import NotJSON
+from batcher.sandbox._calls import Call
 from batcher.sandbox.salesforce.answers import CallError, not_supported
 from batcher.sandbox.salesforce.ids import to_long
 from batcher.sandbox.salesforce.records import ATTRIBUTES, Records
@@ -65,6 +67,20 @@ def listed(given: str) -> list[str]:
     return [each.strip() for each in given.split(",") if each.strip()]
 
 
+def wanted(call: Call, records: Records) -> set[str]:
+    """Return the ids of the rows that a request holds while it is applied; none if it cannot be read."""
+    try:
+        body = call.content() if call.body else {}
+    except NotJSON:
+        return set()
+    ids = [call.name("id"), *listed(call.query("ids"))]
+    held = [records.locks("", {"id": id}) for id in ids]
+    given = body.get("records", [body])
+    rows = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    held += [records.locks(str(_type_in(row, call.name("type"))), row) for row in rows]
+    return set().union(*held)
+
+
 def _check_count(given: Sequence[Any]) -> None:
     if not given:
         raise CallError(400, "REQUIRED_FIELD_MISSING", "At least 1 record is required")
@@ -84,8 +100,12 @@ def _check_runs(inputs: Sequence[Input]) -> None:
 
 
 def _type_of(record: Any) -> str:
-    attributes = record.get(ATTRIBUTES) if isinstance(record, dict) else None
-    type = attributes.get("type") if isinstance(attributes, dict) else None
+    type = _type_in(record) if isinstance(record, dict) else None
     if not isinstance(type, str):
         raise CallError(400, "INVALID_INPUT", "each record must have attributes with its type")
     return type
+
+
+def _type_in(record: Mapping[str, Any], otherwise: str | None = None) -> Any:
+    attributes = record.get(ATTRIBUTES)
+    return attributes.get("type") if isinstance(attributes, dict) else otherwise

@@ -96,7 +96,7 @@ class Records:
 
         :raises ItemError: a required field is missing, or a unique value is taken
         """
-        self._check_required(type, fields, self._of(type).required)
+        self._check_required(fields, self._of(type).required)
         self._check_unique(type, fields, None)
         number, now = self.store.next_number(), self.clock()
         row = Row(type, new_id(type, number), _without_null(fields), False, now, now)
@@ -108,7 +108,7 @@ class Records:
 
         :raises ItemError: a required field is cleared, or a unique value is taken
         """
-        self._check_required(row.type, fields, [name for name in self._of(row.type).required if name in fields])
+        self._check_required(fields, [name for name in self._of(row.type).required if name in fields])
         self._check_unique(row.type, fields, row.id)
         changed = attrs.evolve(row, fields=_without_null({**row.fields, **fields}), updated=self.clock())
         self.store.save(changed, self._keys(changed))
@@ -123,7 +123,7 @@ class Records:
         given = [record.get("id"), record.get("Id"), *(record.get(name) for name in self._of(type).parents)]
         return {id for id in map(to_long, given) if id is not None}
 
-    def _check_required(self, type: str, fields: Mapping[str, Any], required: Collection[str]) -> None:
+    def _check_required(self, fields: Mapping[str, Any], required: Collection[str]) -> None:
         missing = [name for name in required if fields.get(name) in (None, "")]
         if missing:
             words = f"Required fields are missing: [{', '.join(missing)}]"

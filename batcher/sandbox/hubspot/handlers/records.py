@@ -36,7 +36,7 @@ class RecordHandlers:
         """Change a record."""
         check_lock(call)
         row = self._found(call)
-        values = self.records.values(row.type, call.content().get("properties"))
+        values = self.records.values(call.content().get("properties"))
         check_all(self.records.problems(row.type, values))
         with self.records.store.transaction():
             return JSONResponse(to_json(self.records.update(row, values, named=False)))
