@@ -40,8 +40,6 @@ class Listener:
         :param port: 0 picks one
         :raises CommandError: there is no such place, or somebody has it
         """
-        if not 0 <= port <= 65_535:
-            raise CommandError(f"--port must be from 0 to 65535, not {port}")
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             return cls(socket.create_server(address[:2], family=family))

@@ -159,10 +159,8 @@ class Sandbox(ABC):
 
     async def _visit(self, request: Request, handler: Handler, *, admitted: bool) -> Response:
         fault = self.faults.next(request.method, request.url.path)
-        if fault is not None and not fault.applied:
-            instead = await self._instead(fault, request)
-            if instead is not None:
-                return instead
+        if fault is not None and not fault.applied and (instead := await self._instead(fault, request)) is not None:
+            return instead
         if not admitted:
             self._admit(request)
         body = await self._body(request, any_type=admitted)
@@ -187,40 +185,36 @@ class Sandbox(ABC):
 
     async def _instead(self, fault: Fault, request: Request) -> Response | None:
         """Return what comes instead of applying the request, if anything does."""
-        if fault.kind is FaultKind.DELAY:
-            await anyio.sleep(fault.seconds)
-        elif fault.kind is FaultKind.EXPIRE:
+        if fault.kind is FaultKind.EXPIRE:
             self.tokens.revoke(bearer_of(request))
             raise self._expired()
-        elif fault.kind is FaultKind.RESET:
-            await request.body()  # else some clients notice while they send, and see an orderly end
-            return Reset()
-        elif fault.kind is FaultKind.THROTTLE:
+        if fault.kind is FaultKind.THROTTLE:
             raise self._throttled(fault.code)
-        elif fault.kind is FaultKind.ERROR:
-            return self._ordered(fault)
-        return None
+        if fault.kind is FaultKind.RESET:
+            await request.body()  # else some clients notice while they send, and see an orderly end
+        return await self._befalls(fault)
 
     async def _afterwards(self, fault: Fault, response: Response) -> Response:
         """Return what comes of the answer to a request that was applied."""
         if fault.kind is FaultKind.HALF:
             return Half(response)
-        if fault.applied:
-            if fault.kind is FaultKind.DELAY:
-                await anyio.sleep(fault.seconds)
-            elif fault.kind is FaultKind.RESET:
-                return Reset()
-            elif fault.kind is FaultKind.ERROR:
-                return self._ordered(fault)
-        return response
+        return (await self._befalls(fault) if fault.applied else None) or response
+
+    async def _befalls(self, fault: Fault) -> Response | None:
+        """Return the answer that is ordered, if one is."""
+        if fault.kind is FaultKind.DELAY:
+            await anyio.sleep(fault.seconds)
+        elif fault.kind is FaultKind.RESET:
+            return Reset()
+        elif fault.kind is FaultKind.ERROR:
+            return self._ordered(fault)
+        return None
 
     def _ordered(self, fault: Fault) -> Response:
-        message = fault.message or "ordered"
-        response = (
-            HTMLResponse(f"<html><body>{fault.status}</body></html>", fault.status)
-            if fault.html
-            else self._failure(fault.status, message, fault.code).to_response()
-        )
+        if fault.html:
+            response: Response = HTMLResponse(f"<html><body>{fault.status}</body></html>", fault.status)
+        else:
+            response = self._failure(fault.status, fault.message or "ordered", fault.code).to_response()
         if fault.retry_after is not None:
             response.headers["retry-after"] = str(fault.retry_after)
         return response

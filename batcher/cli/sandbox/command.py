@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import attrs
 
-from batcher.cli._arguments import object_and_field
+from batcher.cli._arguments import check_port, object_and_field
 from batcher.cli._errors import CommandError, ExitCode, require_server
 from batcher.cli._signals import watch_signals
 
@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_server()
     from batcher.cli._listening import Listener
 
+    check_port(arguments.port)
     seconds = math.inf if arguments.seconds is None else arguments.seconds
     if not seconds >= 0:
         raise CommandError(f"--for must be at least 0 seconds, not {seconds}")

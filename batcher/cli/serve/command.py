@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
+from batcher.cli._arguments import check_port
 from batcher.cli._errors import CommandError, ExitCode, first_of, refusing, require_server
 from batcher.cli._signals import watch_signals
 from batcher.cli.destinations.choosing import FOR_A_SERVER, add_destination_arguments, destination_of
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_server()
     from batcher.cli._listening import Listener
 
+    check_port(arguments.port)
     app = _app(arguments)
     listener = Listener.bind(arguments.host, arguments.port)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
