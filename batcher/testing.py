@@ -12,7 +12,6 @@ import selectors
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 import anyio
@@ -247,9 +246,7 @@ class ScriptedDestination:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    async def __aexit__(self, *_: object) -> None: ...
 
 
 def check_conserved(statistics: Statistics) -> None:

@@ -19,6 +19,7 @@ MODULES = sorted(path for path in HOUSE.rglob("*.py"))
 
 # The layer of a module, by the longest prefix that matches. `batcher` itself only hands out names.
 LAYERS = {
+    "_extras": 0,
     "_retry_after": 0,
     "errors": 0,
     "outcomes": 0,

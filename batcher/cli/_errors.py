@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TypeVar
+
+from batcher._extras import missing
 
 E = TypeVar("E", bound=BaseException)
 
@@ -35,9 +39,24 @@ def require(extra: str, *modules: str, what: str = "this command") -> None:
     :raises CommandError: one is missing
     """
     if any(importlib.util.find_spec(module) is None for module in modules):
-        raise CommandError(
-            f"{what} needs the extra {extra!r}: pip install 'saas-batcher[{extra}]', or '.[{extra}]' in a clone"
-        )
+        raise CommandError(missing(what, extra))
+
+
+def require_server(what: str = "this command") -> None:
+    """Let a command pass that listens, or whose demo does.
+
+    :raises CommandError: the extra ``server`` is missing, or a part of it
+    """
+    require("server", "starlette", "uvicorn", "prometheus_client", what=what)
+
+
+@contextmanager
+def refusing(*kinds: type[Exception], whose: str = "") -> Iterator[None]:
+    """Raise errors of *kinds* as a CommandError: in their own words, behind *whose* they are."""
+    try:
+        yield
+    except kinds as error:
+        raise CommandError(f"{whose}{error}") from None
 
 
 def first_of(group: BaseExceptionGroup[E]) -> E:

@@ -8,15 +8,10 @@ Over sockets they are served by ``batcher sandbox hubspot|salesforce``.
 
 from __future__ import annotations
 
-try:
+from batcher._extras import needed_by
+
+with needed_by("batcher.sandbox", "server", "starlette", "prometheus_client"):
     from batcher.sandbox._app import Sandbox
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in ("starlette", "prometheus_client"):
-        raise
-    raise ModuleNotFoundError(
-        "batcher.sandbox needs the extra 'server': pip install 'saas-batcher[server]', or '.[server]' in a clone",
-        name=error.name,
-    ) from error
 from batcher.sandbox._breaking import ConnectionLost
 from batcher.sandbox._faults import Fault, FaultKind, Faults
 from batcher.sandbox.hubspot import HubSpotSandbox

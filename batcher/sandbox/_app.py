@@ -8,60 +8,30 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeAlias
-from urllib.parse import unquote
+from typing import Any, ClassVar, Self
+from urllib.parse import parse_qs
 
 import anyio
-import attrs
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from batcher.sandbox import _control
+from batcher.destinations._http.decoding import NotJSON
 from batcher.sandbox._breaking import Half, Reset
+from batcher.sandbox._calls import Call, Handler, Refused
+from batcher.sandbox._control import routes, to_json
 from batcher.sandbox._faults import Fault, FaultKind, Faults, faults_of
-from batcher.sandbox._refusals import Refused
 from batcher.sandbox._store import Store
-from batcher.sandbox._tokens import Tokens
-from batcher.server._guards import EncodedPaths, Reader
+from batcher.sandbox._tokens import Tokens, bearer_of
+from batcher.server._asgi import CLIENT_CLOSED_REQUEST, Reader, app_of
 from batcher.server._problems import Problem
 
 # Far more than the largest batch of either provider.
 _READER = Reader(max_bytes=50_000_000, timeout=60.0)
-# What nginx logs for a client that went away; nobody sees it.
-_CLIENT_CLOSED_REQUEST = 499
-
-
-@attrs.frozen
-class Call:
-    """One request, as a handler sees it."""
-
-    request: Request = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
-    fault: Fault | None
-    """What strikes it while it is applied."""
-    locked: frozenset[str] = frozenset()
-    """Ids of rows that other requests hold."""
-
-    def name(self, parameter: str) -> str:
-        """Return a part of the path; nothing if this path has no such part."""
-        # Routed as it was sent: the value of an external id may hold a slash.
-        return unquote(str(self.request.path_params.get(parameter, "")))
-
-    def query(self, parameter: str, default: str = "") -> str:
-        """Return a parameter of the query."""
-        return str(self.request.query_params.get(parameter, default))
-
-
-Handler: TypeAlias = Callable[[Call], Response]
 
 
 class Sandbox(ABC):
@@ -79,6 +49,8 @@ class Sandbox(ABC):
 
     TOKEN: ClassVar[str]
     """The token that is always valid."""
+    CLIENT_ID: ClassVar[str] = "sandbox-client"
+    CLIENT_SECRET: ClassVar[str] = "sandbox-secret"  # noqa: S105
 
     def __init__(
         self,
@@ -94,11 +66,7 @@ class Sandbox(ABC):
         self.tokens = Tokens(self.TOKEN, token_lifetime)
         self.dice = Random(seed)
         self.clock = clock
-        self.app = Starlette(
-            routes=_control.routes(self.faults, self.store),
-            middleware=[Middleware(EncodedPaths)],
-            exception_handlers={HTTPException: self._not_routed},
-        )
+        self.app = app_of(routes(self.faults, self.store), self._not_routed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as an ASGI app."""
@@ -107,9 +75,7 @@ class Sandbox(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -126,7 +92,7 @@ class Sandbox(ABC):
 
         :param archived: also those that were archived or deleted
         """
-        return [_control.to_json(row) for row in self.store.rows(type, archived=archived)]
+        return [to_json(row) for row in self.store.rows(type, archived=archived)]
 
     # What a provider adds
 
@@ -138,12 +104,24 @@ class Sandbox(ABC):
         """
 
     @abstractmethod
+    def _grant(self, form: Mapping[str, str], request: Request) -> dict[str, Any]:
+        """Return what is said of a new token, besides the token.
+
+        :param form: what the request for it holds
+        :raises Refused: there is none for it
+        """
+
+    @abstractmethod
     def _headers(self) -> dict[str, str]:
         """Return what every answer carries."""
 
     @abstractmethod
     def _failure(self, status: int, message: str, code: str = "") -> Refused:
         """Return what is said of a request that fails as a whole, in the provider's shape."""
+
+    @abstractmethod
+    def _unreadable(self, error: NotJSON) -> Refused:
+        """Return what is said of a body that is no JSON object."""
 
     @abstractmethod
     def _throttled(self, code: str) -> Refused:
@@ -173,7 +151,7 @@ class Sandbox(ABC):
             except Problem as problem:
                 response = self._failure(problem.status, problem.detail).to_response()
             except ClientDisconnect:
-                return Response(status_code=_CLIENT_CLOSED_REQUEST)
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
             response.headers.update(self._headers())
             return response
 
@@ -181,10 +159,8 @@ class Sandbox(ABC):
 
     async def _visit(self, request: Request, handler: Handler, *, admitted: bool) -> Response:
         fault = self.faults.next(request.method, request.url.path)
-        if fault is not None and not fault.applied:
-            instead = await self._instead(fault, request)
-            if instead is not None:
-                return instead
+        if fault is not None and not fault.applied and (instead := await self._instead(fault, request)) is not None:
+            return instead
         if not admitted:
             self._admit(request)
         body = await self._body(request, any_type=admitted)
@@ -192,7 +168,15 @@ class Sandbox(ABC):
             response = await self._apply(Call(request, body, fault), handler)
         except Refused as refused:  # whose answer can be lost as well
             response = refused.to_response()
+        except NotJSON as error:
+            response = self._unreadable(error).to_response()
         return response if fault is None else await self._afterwards(fault, response)
+
+    def _issue(self, call: Call) -> Response:
+        """Give out a token."""
+        form = {name: values[0] for name, values in parse_qs(call.body.decode("latin-1")).items()}
+        said = self._grant(form, call.request)
+        return JSONResponse({"access_token": self.tokens.issue(), **said})
 
     async def _body(self, request: Request, *, any_type: bool) -> bytes:
         if any_type or request.method not in ("POST", "PATCH", "PUT"):
@@ -201,46 +185,41 @@ class Sandbox(ABC):
 
     async def _instead(self, fault: Fault, request: Request) -> Response | None:
         """Return what comes instead of applying the request, if anything does."""
-        if fault.kind is FaultKind.DELAY:
-            await anyio.sleep(fault.seconds)
-        elif fault.kind is FaultKind.EXPIRE:
-            self.tokens.revoke(request.headers.get("authorization", "").removeprefix("Bearer "))
+        if fault.kind is FaultKind.EXPIRE:
+            self.tokens.revoke(bearer_of(request))
             raise self._expired()
-        elif fault.kind is FaultKind.RESET:
-            await request.body()  # else some clients notice while they send, and see an orderly end
-            return Reset()
-        elif fault.kind is FaultKind.THROTTLE:
+        if fault.kind is FaultKind.THROTTLE:
             raise self._throttled(fault.code)
-        elif fault.kind is FaultKind.ERROR:
-            return self._ordered(fault)
-        return None
+        if fault.kind is FaultKind.RESET:
+            await request.body()  # else some clients notice while they send, and see an orderly end
+        return await self._befalls(fault)
 
     async def _afterwards(self, fault: Fault, response: Response) -> Response:
         """Return what comes of the answer to a request that was applied."""
         if fault.kind is FaultKind.HALF:
             return Half(response)
-        if fault.applied:
-            if fault.kind is FaultKind.DELAY:
-                await anyio.sleep(fault.seconds)
-            elif fault.kind is FaultKind.RESET:
-                return Reset()
-            elif fault.kind is FaultKind.ERROR:
-                return self._ordered(fault)
-        return response
+        return (await self._befalls(fault) if fault.applied else None) or response
+
+    async def _befalls(self, fault: Fault) -> Response | None:
+        """Return the answer that is ordered, if one is."""
+        if fault.kind is FaultKind.DELAY:
+            await anyio.sleep(fault.seconds)
+        elif fault.kind is FaultKind.RESET:
+            return Reset()
+        elif fault.kind is FaultKind.ERROR:
+            return self._ordered(fault)
+        return None
 
     def _ordered(self, fault: Fault) -> Response:
-        message = fault.message or "ordered"
-        response = (
-            HTMLResponse(f"<html><body>{fault.status}</body></html>", fault.status)
-            if fault.html
-            else self._failure(fault.status, message, fault.code).to_response()
-        )
+        if fault.html:
+            response: Response = HTMLResponse(f"<html><body>{fault.status}</body></html>", fault.status)
+        else:
+            response = self._failure(fault.status, fault.message or "ordered", fault.code).to_response()
         if fault.retry_after is not None:
             response.headers["retry-after"] = str(fault.retry_after)
         return response
 
-    async def _not_routed(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException), "registered for these only"
-        response = self._failure(error.status_code, "there is nothing at this address").to_response()
-        response.headers.update(error.headers or {})
+    def _not_routed(self, status: int, headers: dict[str, str]) -> Response:
+        response = self._failure(status, "there is nothing at this address").to_response()
+        response.headers.update(headers)
         return response

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from batcher.destinations._http.decoding import NotJSON, decode
 from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._store import Row, Store
-from batcher.server._guards import Reader
+from batcher.server._asgi import Reader
 from batcher.server._problems import Problem
 
 _READER = Reader(max_bytes=1_000_000, timeout=60.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from secrets import token_urlsafe
 
 import anyio
+from starlette.requests import Request
 
 
 class Tokens:
@@ -37,3 +38,9 @@ class Tokens:
         """Make an issued token expire now; the fixed one stays valid."""
         if token in self._until:
             self._until[token] = anyio.current_time()
+
+
+def bearer_of(request: Request) -> str:
+    """Return the token that a request shows; nothing if it shows none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else ""

@@ -41,9 +41,9 @@ class Answer:
     headers: dict[str, str] = attrs.field(factory=dict)
 
 
-def accepted(operation_id: str) -> Answer:
+def accepted(operation_id: str, headers: dict[str, str] | None = None) -> Answer:
     """Return the answer to an asynchronous request."""
-    return Answer(200, {"operationId": operation_id})
+    return Answer(200, {"operationId": operation_id}, headers or {})
 
 
 def single(operation_id: str, fate: Fate, type: WriteType) -> Answer:

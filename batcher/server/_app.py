@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
@@ -12,8 +11,6 @@ from uuid import uuid4
 
 import anyio
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -22,20 +19,21 @@ from batcher.destinations import Destination
 from batcher.destinations._http.sender import at_least_one
 from batcher.events import Event
 from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
-from batcher.server._guards import EncodedPaths, Keys, Reader, Turnstile
+from batcher.server._asgi import CLIENT_CLOSED_REQUEST, Reader, app_of
+from batcher.server._guards import Keys, Turnstile
+from batcher.server._members import BadRequest
 from batcher.server._metrics import CONTENT_TYPE, Metrics
 from batcher.server._openapi.document import document
+from batcher.server._operations import Operation
+from batcher.server._pages import page_of, paging
 from batcher.server._problems import Problem, log_event, log_failure
-from batcher.server._requests import BadRequest, Installation, name_of, request_of
-from batcher.server._service import SYNCHRONOUS_DEADLINE, Rules, Service
+from batcher.server._requests import Installation, name_of, request_of
+from batcher.server._rules import Rules
+from batcher.server._service import SYNCHRONOUS_DEADLINE, Service
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-RECORD_INDEX = "batcher-record-index"
 _INTEGRATION = "/v1/projects/{project}/integrations/{integration}"
 _OPERATION = "/v1/projects/{project}/operations/{operation}"
-_DEFAULT_PAGE, _MAX_PAGE = 200, 1000
-# What nginx logs for a client that went away; nobody sees it.
-_CLIENT_CLOSED_REQUEST = 499
 
 
 class _JSON(JSONResponse):
@@ -66,20 +64,13 @@ class Api:
             ("outcomes", "GET", f"{_OPERATION}/outcomes", self._outcomes),
             ("operations", "GET", f"{_INTEGRATION}/installations/{{installation}}/operations", self._operations),
         ]
-        app = Starlette(
-            routes=[
-                *(
-                    Route(path, self._guarded(name, endpoint), methods=[method])
-                    for name, method, path, endpoint in secured
-                ),
-                Route("/healthz", self._health),
-                Route("/metrics", self._show_metrics),
-                Route("/openapi.json", self._openapi),
-            ],
-            middleware=[Middleware(EncodedPaths)],
-            exception_handlers={HTTPException: self._not_routed},
-            lifespan=self._lifespan,
-        )
+        routes = [
+            *(Route(path, self._guarded(name, endpoint), methods=[method]) for name, method, path, endpoint in secured),
+            Route("/healthz", self._health),
+            Route("/metrics", self._show_metrics),
+            Route("/openapi.json", self._openapi),
+        ]
+        app = app_of(routes, self._not_routed, self._lifespan)
         app.router.redirect_slashes = False  # an address with one slash more is another address
         return app
 
@@ -107,7 +98,7 @@ class Api:
         except Problem as problem:
             return self._problem(problem)
         except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception as error:
             log_failure("a request could not be served", error)
             return self._problem(Problem(500, "the server failed; what became of the records is not known"))
@@ -117,27 +108,35 @@ class Api:
     async def _write(self, request: Request) -> Response:
         project, integration, name = _names(request, "project", "integration", "object")
         body = await self._reader.read(request)
-        answer, index = await self._service.write(request_of(project, integration, name, body))
-        headers = {} if index is None else {RECORD_INDEX: str(index)}
-        return _JSON(answer.body, answer.status, headers)
+        answer = await self._service.write(request_of(project, integration, name, body))
+        return _JSON(answer.body, answer.status, answer.headers)
 
     async def _operation(self, request: Request) -> Response:
-        project, name = _names(request, "project", "operation")
-        return _JSON(self._service.operation(project, name).to_json())
+        return _JSON(self._named(request).to_json())
 
     async def _outcomes(self, request: Request) -> Response:
-        project, name = _names(request, "project", "operation")
-        size, token = _paging(request)
-        operation = self._service.operation(project, name)
+        operation = self._named(request)
+        size, token = paging(request)
         first = token or 0
         following = first + size if first + size < len(operation.fates) else None
-        return _JSON(_page(operation.outcomes(first, size), following))
+        return _JSON(page_of(operation.outcomes(first, size), following))
 
     async def _operations(self, request: Request) -> Response:
         installation = Installation(*_names(request, "project", "integration", "installation"))
-        size, token = _paging(request)
-        found, following = self._service.operations_of(installation, token, size)
-        return _JSON(_page([each.to_json() for each in found], following))
+        size, token = paging(request)
+        found, following = self._service.operations.page(installation, token, size)
+        return _JSON(page_of([each.to_json() for each in found], following))
+
+    def _named(self, request: Request) -> Operation:
+        project, name = _names(request, "project", "operation")
+        operation = self._service.operations.find(project, name)
+        if operation is None:
+            raise Problem(
+                404,
+                "Operation not found for the given operation ID.",
+                "Verify the operation ID and project are correct, or list operations to find a valid ID.",
+            )
+        return operation
 
     # For those who run it
 
@@ -157,11 +156,9 @@ class Api:
         body = problem.to_json(self._service.clock(), str(uuid4()))
         return _JSON(body, problem.status, headers, "application/problem+json")
 
-    async def _not_routed(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException), "registered for these only"
-        headers = dict(error.headers or {})
-        detail = "this address takes other methods" if error.status_code == 405 else "there is nothing at this address"
-        return self._problem(Problem(error.status_code, detail, headers=headers))
+    def _not_routed(self, status: int, headers: dict[str, str]) -> Response:
+        detail = "this address takes other methods" if status == 405 else "there is nothing at this address"
+        return self._problem(Problem(status, detail, headers=headers))
 
 
 def write_api(
@@ -222,37 +219,3 @@ def write_api(
 
 def _names(request: Request, *parameters: str) -> list[str]:
     return [name_of(request.path_params[each]) for each in parameters]
-
-
-def _paging(request: Request) -> tuple[int, int | None]:
-    """Return the size of the page, and where it begins.
-
-    :raises Problem: a parameter is none that the API gave or knows
-    """
-    given = request.query_params.get("pageSize", str(_DEFAULT_PAGE))
-    if not (given.isdecimal() and given.isascii() and len(given) < 5 and 1 <= int(given) <= _MAX_PAGE):
-        raise _issue("pageSize", f"pageSize must be a whole number from 1 to {_MAX_PAGE}")
-    token = request.query_params.get("pageToken")
-    return int(given), None if token is None else _position(token)
-
-
-def _position(token: str) -> int:
-    try:
-        position = urlsafe_b64decode(token.encode()).decode("ascii")
-    except ValueError:
-        position = ""
-    if not (position.isdecimal() and len(position) < 20):
-        raise _issue("pageToken", "pageToken must be the nextPageToken of an earlier page")
-    return int(position)
-
-
-def _issue(name: str, detail: str) -> Problem:
-    issue = {"in": "query", "name": name, "detail": detail}
-    return Problem(400, detail, extra={"issues": [issue]})
-
-
-def _page(results: list[dict[str, Any]], following: int | None) -> dict[str, Any]:
-    if following is None:
-        return {"results": results, "pagination": {"done": True}}
-    token = urlsafe_b64encode(str(following).encode()).decode()
-    return {"results": results, "pagination": {"done": False, "nextPageToken": token}}

@@ -1,17 +1,14 @@
-"""What stands before every request: who asks, how many at a time, and how much they may send in which time."""
+"""What stands before every request: who asks, and how many at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from hashlib import sha256
 from hmac import compare_digest
-from urllib.parse import quote
 
-import anyio
 import attrs
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from batcher.server._problems import Problem
 
@@ -73,63 +70,3 @@ class Turnstile:
             yield
         finally:
             self.inside -= 1
-
-
-@attrs.frozen
-class Reader:
-    """Reads bodies of requests: JSON, not compressed, not endless, not for ever."""
-
-    max_bytes: int
-    timeout: float
-    """Seconds for the whole body."""
-
-    async def read(self, request: Request) -> bytes:
-        """Return the body.
-
-        :raises Problem: of another type, too long, or too slow
-        :raises ClientDisconnect: nobody waits for an answer any more
-        """
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise Problem(415, "the body must be JSON", "send the header Content-Type: application/json")
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Problem(415, "the body must not be compressed", "leave the header Content-Encoding out")
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and (len(announced) > 18 or int(announced) > self.max_bytes):
-            raise self._too_long()
-        body = bytearray()
-        with anyio.move_on_after(self.timeout):
-            async with aclosing(request.stream()) as pieces:
-                async for piece in pieces:
-                    body += piece
-                    if len(body) > self.max_bytes:
-                        raise self._too_long()
-            return bytes(body)
-        raise Problem(
-            408,
-            f"the body did not arrive within {self.timeout:g} s",
-            retry_after=_COME_BACK,
-            headers={"connection": "close"},
-        )
-
-    def _too_long(self) -> Problem:
-        # Closing spares both sides the rest of the body.
-        return Problem(
-            413,
-            f"the body is longer than {self.max_bytes} bytes",
-            "send fewer records",
-            headers={"connection": "close"},
-        )
-
-
-class EncodedPaths:
-    """Routes by the path as it was sent: a name may hold a slash, which is percent-encoded."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            raw = scope.get("raw_path")  # not every server has it
-            scope = {**scope, "path": quote(scope["path"]) if raw is None else raw.decode("latin-1")}
-        await self._app(scope, receive, send)

@@ -65,6 +65,7 @@ class _Holdings(Collector):
 
     def collect(self) -> Iterator[Metric]:
         service, statistics = self._service, self._service.writer.statistics()
+        operations = service.operations
         records = CounterMetricFamily("batcher_records", "Records with their outcome.", labels=["outcome"])
         for outcome, count in statistics.outcomes.items():
             records.add_metric([outcome], count)
@@ -76,8 +77,8 @@ class _Holdings(Collector):
             ("waiting_submits", "Submits that wait for a place.", statistics.waiting),
             ("calls_in_flight", "Calls out.", statistics.in_flight),
             ("lanes", "Lanes that hold a record, a call or a pause.", statistics.lanes),
-            ("open_windows", "Windows of auto-batched writes.", service.open_windows),
-            ("operations_in_progress", "Operations under way.", service.operations.in_progress),
-            ("operations_kept", "Ended operations that can be read.", service.operations.ended),
+            ("open_windows", "Windows of auto-batched writes.", len(service.windows)),
+            ("operations_in_progress", "Operations under way.", operations.in_progress),
+            ("operations_kept", "Ended operations that can be read.", operations.ended),
         ):
             yield GaugeMetricFamily(f"batcher_{name}", text, value)

@@ -11,20 +11,15 @@ import attrs
 from batcher.destinations._http.decoding import NotJSON, decode
 from batcher.destinations._http.wire import checked_headers
 from batcher.errors import InvalidRecord
+from batcher.server._members import BadRequest, checked_name, checked_object, member, one_of, text, whole
 from batcher.writes import Association, Write, WriteType
 
 # The API's own bounds.
 MAX_RECORDS = 100
 MAX_HOURS = 48
 MAX_MINUTES = 1440
-# Ours: no name of a project, an object or a customer is longer.
-MAX_NAME = 255
 _TYPES = tuple(each.value for each in WriteType if each is not WriteType.UPSERT)
 _MODES = ("synchronous", "asynchronous")
-
-
-class BadRequest(Exception):
-    """The request breaks a rule of the API, and nothing was accepted. Its words name fields and rules, not values."""
 
 
 @attrs.frozen
@@ -68,7 +63,7 @@ def name_of(segment: str) -> str:
         name = unquote_to_bytes(segment.encode("latin-1")).decode()
     except UnicodeDecodeError:
         raise BadRequest("the path holds bytes that are not UTF-8") from None
-    return _checked_name("a name in the path", name)
+    return checked_name("a name in the path", name)
 
 
 def request_of(project: str, integration: str, object: str, body: bytes) -> WriteRequest:
@@ -82,17 +77,17 @@ def request_of(project: str, integration: str, object: str, body: bytes) -> Writ
         raise BadRequest(f"the body {error}") from None
     if not isinstance(members, dict):
         raise BadRequest("the body must be a JSON object")
-    installation = Installation(project, integration, _checked_name("groupRef", _text(members, "groupRef")))
-    kind = WriteType(_one_of(members, "type", _TYPES))
+    installation = Installation(project, integration, checked_name("groupRef", text(members, "groupRef")))
+    kind = WriteType(one_of(members, "type", _TYPES))
     # A delete is always synchronous, whatever its mode says.
-    mode = _one_of(members, "mode", _MODES, "synchronous")
+    mode = one_of(members, "mode", _MODES, "synchronous")
     asynchronous = mode == "asynchronous" and kind is not WriteType.DELETE
     is_batch = members.get("batch") is not None
     if is_batch == (members.get("record") is not None):
         raise BadRequest("exactly one of record and batch is required")
     if is_batch and kind is WriteType.DELETE:
         raise BadRequest("batch is for create and update only: delete records one by one")
-    if is_batch and _member(members, "associations", list):
+    if is_batch and member(members, "associations", list):
         raise BadRequest("associations of a batch belong to its records: move them to batch[].associations")
     headers = _headers(members)
     hours, minutes = _policies(members, asynchronous=asynchronous, is_batch=is_batch)
@@ -112,45 +107,38 @@ def request_of(project: str, integration: str, object: str, body: bytes) -> Writ
 
 
 def _write(where: str, item: dict[str, Any], object: str, type: WriteType, headers: Mapping[str, str]) -> Write:
-    record = _member(item, "record", dict, where)
+    record = member(item, "record", dict, where)
     if record is None:
         raise BadRequest(f"{where}record: required field not found")
-    links = _member(item, "associations", list, where) or []
+    links = member(item, "associations", list, where) or []
     associations = [each for link in links for each in _associations(link, where)]
     return Write(object, type, record, associations=associations, headers=headers)
 
 
 def _batch(members: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    items = _member(members, "batch", list)
+    items = member(members, "batch", list)
     assert items is not None, "the caller has seen it"
     if not 1 <= len(items) <= MAX_RECORDS:
         raise BadRequest(f"batch must hold 1 to {MAX_RECORDS} records, not {len(items)}")
-    for index, item in enumerate(items):
-        if not isinstance(item, dict):
-            raise BadRequest(f"batch[{index}] must be an object, not {_kind(item)}")
-    return [(f"batch[{index}].", item) for index, item in enumerate(items)]
+    return [(f"batch[{index}].", checked_object(f"batch[{index}]", item)) for index, item in enumerate(items)]
 
 
 def _associations(link: Any, where: str) -> list[Association]:
     """Return what one member of ``associations`` asks for: one link of each of its types."""
     place = f"{where}associations[]"
-    if not isinstance(link, dict):
-        raise BadRequest(f"{place} must be an object, not {_kind(link)}")
-    target = _member(link, "to", dict, f"{place}.") or {}
-    to = _text(target, "id", f"{place}.to.")
+    target = member(checked_object(place, link), "to", dict, f"{place}.") or {}
+    to = text(target, "id", f"{place}.to.")
     # Ours: HubSpot links a record that exists already only if it knows the object of the other one.
-    kind = _member(target, "objectType", str, f"{place}.to.")
-    types = _member(link, "types", list, f"{place}.")
+    kind = member(target, "objectType", str, f"{place}.to.")
+    types = member(link, "types", list, f"{place}.")
     if not types:
         raise BadRequest(f"{place}.types must hold at least one association type")
     found = []
     for each in types:
-        if not isinstance(each, dict):
-            raise BadRequest(f"{place}.types[] must be an object, not {_kind(each)}")
-        number = _member(each, "associationTypeId", int, f"{place}.types[].")
+        number = member(checked_object(f"{place}.types[]", each), "associationTypeId", int, f"{place}.types[].")
         if number is None:
             raise BadRequest(f"{place}.types[].associationTypeId: required field not found")
-        category = _member(each, "associationCategory", str, f"{place}.types[].")
+        category = member(each, "associationCategory", str, f"{place}.types[].")
         named = {} if category is None else {"category": category}
         found.append(Association(to, number, object=kind, **named))
     return found
@@ -158,11 +146,10 @@ def _associations(link: Any, where: str) -> list[Association]:
 
 def _headers(members: dict[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for each in _member(members, "headers", list) or []:
-        if not isinstance(each, dict):
-            raise BadRequest(f"headers[] must be an object, not {_kind(each)}")
+    for each in member(members, "headers", list) or []:
+        checked_object("headers[]", each)
         try:
-            header = checked_headers({_text(each, "key", "headers[]."): _text(each, "value", "headers[].", empty=True)})
+            header = checked_headers({text(each, "key", "headers[]."): text(each, "value", "headers[].", empty=True)})
         except InvalidRecord as error:
             raise BadRequest(f"headers[]: {error}") from None
         if header.keys() & headers.keys():
@@ -173,77 +160,18 @@ def _headers(members: dict[str, Any]) -> dict[str, str]:
 
 def _policies(members: dict[str, Any], *, asynchronous: bool, is_batch: bool) -> tuple[int, int | None]:
     """Return the hours of retrying, and the minutes of the auto-batch policy if there is one."""
-    retry = _member(members, "retryPolicy", dict) or {}
-    hours = _whole(retry, "deadlineHours", "retryPolicy.", MAX_HOURS) or 1
-    auto_batch = _member(members, "autoBatchPolicy", dict)
+    retry = member(members, "retryPolicy", dict) or {}
+    hours = whole(retry, "deadlineHours", "retryPolicy.", MAX_HOURS) or 1
+    auto_batch = member(members, "autoBatchPolicy", dict)
     if auto_batch is None:
         return hours, None
     if not asynchronous or is_batch:
         raise BadRequest("autoBatchPolicy is for mode asynchronous with a single record: leave it out")
-    minutes = _whole(auto_batch, "maxDelayMinutes", "autoBatchPolicy.", MAX_MINUTES)
+    minutes = whole(auto_batch, "maxDelayMinutes", "autoBatchPolicy.", MAX_MINUTES)
     if minutes is None:
         raise BadRequest("autoBatchPolicy.maxDelayMinutes: required field not found")
-    return _whole(auto_batch, "retryDeadlineHours", "autoBatchPolicy.", MAX_HOURS) or 1, minutes
+    return whole(auto_batch, "retryDeadlineHours", "autoBatchPolicy.", MAX_HOURS) or 1, minutes
 
 
 def _all_or_none(members: dict[str, Any]) -> bool:
-    return bool(_member(_member(members, "batchPolicy", dict) or {}, "allOrNone", bool, "batchPolicy."))
-
-
-# One member of an object. null is the same as a member that is not there.
-
-
-def _member(members: dict[str, Any], name: str, kind: type[Any], where: str = "") -> Any:
-    value = members.get(name)
-    if value is None:
-        return None
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)  # in JSON 5.0 is as whole a number as 5, and some writers know no other form
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BadRequest(f"{where}{name} must be {_KINDS[kind]}, not {_kind(value)}")
-    return value
-
-
-def _text(members: dict[str, Any], name: str, where: str = "", *, empty: bool = False) -> str:
-    value = _member(members, name, str, where)
-    if value is None or (value == "" and not empty):
-        raise BadRequest(f"{where}{name}: required field not found")
-    return str(value)
-
-
-def _one_of(members: dict[str, Any], name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-    value = members.get(name)
-    if value is None and default is not None:
-        return default
-    if value is None:
-        raise BadRequest(f"{name}: required field not found")
-    if not isinstance(value, str) or value not in allowed:
-        raise BadRequest(f"{name} must be one of {', '.join(allowed)}")
-    return value
-
-
-def _whole(members: dict[str, Any], name: str, where: str, most: int) -> int | None:
-    value = _member(members, name, int, where)
-    if value is not None and not 1 <= value <= most:
-        raise BadRequest(f"{where}{name} must be from 1 to {most}")
-    return None if value is None else int(value)
-
-
-def _checked_name(what: str, name: str) -> str:
-    # Dots alone are no name in a path: clients and servers remove them (RFC 3986, section 5.2.4).
-    if name in ("", ".", "..") or len(name) > MAX_NAME or not name.isprintable():
-        raise BadRequest(f"{what} must be 1 to {MAX_NAME} printable characters, and not dots alone")
-    return name
-
-
-_KINDS: dict[type[Any], str] = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "true or false",
-    int: "a whole number",
-}
-
-
-def _kind(value: Any) -> str:
-    return _KINDS.get(type(value), "a number" if isinstance(value, float) else "null")
+    return bool(member(member(members, "batchPolicy", dict) or {}, "allOrNone", bool, "batchPolicy."))

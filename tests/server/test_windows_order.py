@@ -12,7 +12,8 @@ from batcher.destinations import SQLite
 from batcher.server import Installation
 from batcher.server._fates import fate_of
 from batcher.server._requests import request_of
-from batcher.server._service import Rules, Service
+from batcher.server._rules import Rules
+from batcher.server._service import Service
 from tests.server.helpers import HOUR, MINUTE, Scripted, asynchronous, create, group, serving, update, windowed
 
 pytestmark = pytest.mark.anyio
@@ -87,14 +88,17 @@ async def test_a_window_whose_time_is_over_is_closed_for_whoever_comes(reader):
     """Reading it, listing it, or writing something else."""
     service = _service()
     async with service.running(), anyio.create_task_group() as tasks:
+        operations = service.operations
         window = service.windows.open(_key(), anyio.current_time())
         window.operation.join()
-        service.operations.settle(window.operation, 0, _written())
+        operations.settle(window.operation, 0, _written())
         assert window.operation.status == "in_progress"
         if reader == "operation":
-            assert service.operation("p", window.operation.id).status == "success"
+            found = service.operations.find("p", window.operation.id)
+            assert found is not None
+            assert found.status == "success"
         elif reader == "operations":
-            assert [each.status for each in service.operations_of(_key()[0], None, 9)[0]] == ["success"]
+            assert [each.status for each in service.operations.page(_key()[0], None, 9)[0]] == ["success"]
         else:
             service.windows.find(_key("another"), anyio.current_time())
             assert window.operation.status == "success"
@@ -155,12 +159,12 @@ async def test_a_window_that_closes_while_a_record_is_taken_in_does_not_get_it()
 
     service = _service(encoding=slow)
     async with service.running():
-        first, _ = await service.write(_request(1))
-        second, index = await service.write(_request(2))
-        assert (len(closed), index) == (1, 0)
+        first = await service.write(_request(1))
+        second = await service.write(_request(2))
+        assert (len(closed), second.headers) == (1, {"batcher-record-index": "0"})
         assert first.body["operationId"] != second.body["operationId"]
         await anyio.sleep(MINUTE + 1)
-        assert [each.status for each in service.operations_of(_key()[0], None, 9)[0]] == ["success"] * 2
+        assert [each.status for each in service.operations.page(_key()[0], None, 9)[0]] == ["success"] * 2
 
 
 async def test_p11_leaving_writes_what_waits_in_windows():
@@ -184,7 +188,7 @@ async def test_p01_p11_a_destination_that_hangs_does_not_keep_the_server_from_en
         await anyio.sleep(1)
         began = anyio.current_time()
     assert anyio.current_time() == began + 20
-    operations, _ = service.operations_of(_key()[0], None, 9)
+    operations, _ = service.operations.page(_key()[0], None, 9)
     fates = [[fate.outcome for fate in each.fates if fate is not None] for each in operations]
     assert fates == [["unknown"] * 2, ["not_written"], ["unknown"]]
     assert service.writer.statistics().pending == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Final
 import anyio
 import attrs
 
-from batcher.cli._errors import CommandError, ExitCode, require
+from batcher.cli._errors import CommandError, ExitCode, require, require_server
 from batcher.cli._signals import watch_signals
-from batcher.cli.demo.data import Contact, Workload, workload
+from batcher.cli.demo.figures import Run
+from batcher.cli.demo.workload import Contact, Workload, workload
 from batcher.destinations import Destination
 from batcher.destinations.sqlite import SQLite, Table
 from batcher.errors import InvalidRecord, RecordError, error_for
@@ -54,40 +54,6 @@ class Scale:
     """Seconds after which it is stopped; it takes a few."""
 
 
-@attrs.define(eq=False)
-class Run:
-    """What was measured while a workload was written."""
-
-    records: int
-    """Records to write."""
-    calls: int = 0
-    seconds: float = 0.0
-    """From the first submit to the last outcome."""
-    stored: int = 0
-    """Records that the database holds in the end."""
-    at_the_edge: int = 0
-    """Records refused without any call; part of the rejected ones."""
-    kinds: Counter[str] = attrs.field(factory=Counter, init=False)
-    """Outcome kind to records."""
-    waits: list[float] = attrs.field(factory=list, init=False)
-    """Seconds that each caller waited, a group counting once per record."""
-    examples: dict[str, tuple[Contact, str]] = attrs.field(factory=dict, init=False)
-    """Outcome kind, or error code of a rejection, to a record and what its caller was told."""
-
-    def wait(self, percent: float) -> float:
-        """Return the wait that *percent* of the records did not exceed, in seconds (nearest rank)."""
-        ranked = sorted(self.waits)
-        return ranked[max(0, -int(-len(ranked) * percent // 100) - 1)]
-
-    def settle(self, contact: Contact, outcome: Outcome, waited: float, told: object) -> None:
-        """Take in the fate of one record."""
-        self.kinds[outcome.kind] += 1
-        self.waits.append(waited)
-        name = outcome.errors[0].code or outcome.kind if isinstance(outcome, Rejected) else outcome.kind
-        words = f"{type(told).__name__}: {told}" if isinstance(told, Exception) else repr(told)
-        self.examples.setdefault(name, (contact, words))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     what = "write through the Write API, over a real socket (needs the extra 'server')"
@@ -101,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     require("cli", "rich")
     if arguments.http:
-        require("server", "starlette", "uvicorn", "prometheus_client", what="demo --http")
+        require_server("demo --http")
     return anyio.run(demo, Scale(http=arguments.http))
 
 
@@ -123,25 +89,25 @@ async def demo(scale: Scale) -> ExitCode:
 
 
 async def _compare(scale: Scale) -> None:
-    from batcher.cli import _display
+    from batcher.cli.demo.display import demonstrating, print_comparison, print_intro
 
     work = workload(scale.records, scale.groups)
     sample = Workload(work.singles[: scale.callers], [])
-    _display.print_intro(
+    print_intro(
         f"{work.records:,} contacts from {scale.callers} concurrent callers, each waiting for the fate of its record.\n"
         f"A call takes {scale.delay * 1000:g} ms, and {Limits().max_lane_in_flight} calls may be out at a time.\n"
         + ("Each is a request to a Write API on a loopback socket.\n" if scale.http else "")
     )
     with (
         TemporaryDirectory(prefix="batcher-demo-", ignore_cleanup_errors=True) as folder,
-        _display.demonstrating() as show,
+        demonstrating() as show,
     ):
         alone, together = AutoBatchPolicy(max_records=1), AutoBatchPolicy()
         progress = show("one call each (sample)", sample.records)
         one_by_one = await _write(Path(folder, "sample.db"), sample, scale, alone, progress)
         progress = show("through submit()", work.records)
         batched = await _write(Path(folder, "crm.db"), work, scale, together, progress)
-    _display.print_demo(one_by_one, batched)
+    print_comparison(one_by_one, batched)
 
 
 async def _write(

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from batcher.cli._errors import CommandError
+from batcher.cli._errors import CommandError, refusing
 from batcher.cli.destinations.credentials import add_key_argument, read_keys
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def make(arguments: argparse.Namespace, place: str) -> tuple[Destination, str]:
     keys = read_keys(arguments.api_key_file, _KEY_VARIABLE)
     if len(keys) > 1:
         raise CommandError(f"the file of API keys {arguments.api_key_file} holds {len(keys)}: keep the one to send")
-    try:
+    with refusing(ValueError):
         destination = Ampersand(
             project,
             integration,
@@ -54,6 +54,4 @@ def make(arguments: argparse.Namespace, place: str) -> tuple[Destination, str]:
             base_url=base_url,
             platform_url=base_url,
         )
-    except ValueError as error:
-        raise CommandError(str(error)) from None
     return destination, f"ampersand:{place} of {arguments.group_ref!r} at {base_url}"

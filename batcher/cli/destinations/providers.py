@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from batcher.cli._errors import CommandError
+from batcher.cli._errors import refusing
 from batcher.cli.destinations.credentials import read_credentials, read_text
 
 if TYPE_CHECKING:
@@ -23,26 +24,12 @@ SALESFORCE_USERNAME and SALESFORCE_PRIVATE_KEY_FILE, with SALESFORCE_AUDIENCE if
 --to salesforce:http://127.0.0.1:8081."""
 
 _HUBSPOT: Final = "https://api.hubapi.com"
-# Of each way to authorize: the variables, and the arguments that they become.
-_HUBSPOT_NAMES: Final = {
-    "HUBSPOT_TOKEN": "token",
-    "HUBSPOT_CLIENT_ID": "client_id",
-    "HUBSPOT_CLIENT_SECRET": "client_secret",
-    "HUBSPOT_REFRESH_TOKEN": "refresh_token",
-}
+# The variables of each way to authorize. They are named after the arguments that they become.
 _HUBSPOT_WAYS: Final = (
     ("HUBSPOT_TOKEN",),
     ("HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET", "HUBSPOT_REFRESH_TOKEN"),
 )
 _KEY_FILE: Final = "SALESFORCE_PRIVATE_KEY_FILE"
-_SALESFORCE_NAMES: Final = {
-    "SALESFORCE_ACCESS_TOKEN": "access_token",
-    "SALESFORCE_CLIENT_ID": "client_id",
-    "SALESFORCE_CLIENT_SECRET": "client_secret",
-    "SALESFORCE_USERNAME": "username",
-    "SALESFORCE_AUDIENCE": "audience",
-    _KEY_FILE: "private_key",
-}
 _SALESFORCE_WAYS: Final = (
     ("SALESFORCE_ACCESS_TOKEN",),
     ("SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"),
@@ -58,13 +45,10 @@ def hubspot(arguments: argparse.Namespace, _: str) -> tuple[Destination, str]:
     from batcher.destinations.hubspot import HubSpot
 
     given = read_credentials(arguments.credentials_file, "HubSpot", _HUBSPOT_WAYS)
-    secrets: dict[str, Any] = {_HUBSPOT_NAMES[name]: value for name, value in given.items()}
     base_url = (arguments.base_url or _HUBSPOT).rstrip("/")
-    try:
+    with refusing(ValueError, whose="HubSpot: "):
         # The associations that follow a write take half as long again, and must not cost it its outcome.
-        destination = HubSpot(**secrets, **_patience(arguments, 0.6), base_url=base_url)
-    except ValueError as error:
-        raise CommandError(f"HubSpot: {error}") from None
+        destination = HubSpot(**_secrets(given), **_patience(arguments, 0.6), base_url=base_url)
     return destination, f"hubspot at {base_url}"
 
 
@@ -79,15 +63,16 @@ def salesforce(arguments: argparse.Namespace, place: str) -> tuple[Destination, 
         arguments.credentials_file, "Salesforce", _SALESFORCE_WAYS, optional=("SALESFORCE_AUDIENCE",)
     )
     if _KEY_FILE in given:
-        given[_KEY_FILE] = read_text(Path(given[_KEY_FILE]), "the private key")
+        given["SALESFORCE_PRIVATE_KEY"] = read_text(Path(given.pop(_KEY_FILE)), "the private key")
     else:
         given.pop("SALESFORCE_AUDIENCE", None)  # of a signature, and nothing is signed
-    secrets: dict[str, Any] = {_SALESFORCE_NAMES[name]: value for name, value in given.items()}
-    try:
-        destination = Salesforce(place, **secrets, **_patience(arguments, 0.9))
-    except (ValueError, ImportError) as error:
-        raise CommandError(f"Salesforce: {error}") from None
+    with refusing(ValueError, ImportError, whose="Salesforce: "):
+        destination = Salesforce(place, **_secrets(given), **_patience(arguments, 0.9))
     return destination, f"salesforce:{place.rstrip('/')}"
+
+
+def _secrets(given: Mapping[str, str]) -> dict[str, Any]:
+    return {name.partition("_")[2].lower(): value for name, value in given.items()}
 
 
 def _patience(arguments: argparse.Namespace, share: float) -> dict[str, Any]:

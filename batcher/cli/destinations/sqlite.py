@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batcher.cli._errors import CommandError
+from batcher.cli._arguments import object_and_field
+from batcher.cli._errors import CommandError, refusing
 
 if TYPE_CHECKING:
     from batcher.destinations import Destination
-    from batcher.destinations.sqlite import SQLite, Table
+    from batcher.destinations.sqlite import SQLite
 
 ARGUMENTS = ("unique", "required")
 
@@ -36,7 +37,9 @@ def one_object(arguments: argparse.Namespace, path: str) -> tuple[Destination, s
     place = Path(path).absolute()
     # An upsert finds its record by a field that no two records share.
     unique = [*arguments.unique, *([arguments.by] if arguments.by else [])]
-    return _opened(str(place), {arguments.object: _table(unique, arguments.required)}), f"sqlite:{place}"
+    return _opened(
+        str(place), {arguments.object: {"unique": unique, "required": arguments.required}}
+    ), f"sqlite:{place}"
 
 
 def any_object(arguments: argparse.Namespace, path: str) -> tuple[Destination, str]:
@@ -47,26 +50,13 @@ def any_object(arguments: argparse.Namespace, path: str) -> tuple[Destination, s
     rules: dict[str, dict[str, list[str]]] = {}
     for name in ARGUMENTS:
         for given in getattr(arguments, name):
-            target, _, field = given.partition(".")
-            if not target or not field:
-                raise CommandError(f"--{name} must be OBJECT.FIELD, such as contacts.email, not {given!r}")
+            target, field = object_and_field(f"--{name}", given)
             rules.setdefault(target, {"unique": [], "required": []})[name].append(field)
-    return _opened(path, {target: _table(**fields) for target, fields in rules.items()}), f"sqlite:{path}"
+    return _opened(path, rules), f"sqlite:{path}"
 
 
-def _opened(path: str, tables: Mapping[str, Table]) -> SQLite:
-    from batcher.destinations.sqlite import SQLite
+def _opened(path: str, rules: Mapping[str, Mapping[str, Sequence[str]]]) -> SQLite:
+    from batcher.destinations.sqlite import SQLite, Table
 
-    try:
-        return SQLite(path, objects=tables)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
-
-
-def _table(unique: list[str], required: list[str]) -> Table:
-    from batcher.destinations.sqlite import Table
-
-    try:
-        return Table(unique=unique, required=required)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    with refusing(ValueError):
+        return SQLite(path, objects={target: Table(**fields) for target, fields in rules.items()})

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 import anyio
+import attrs
 
 from batcher.cli._errors import CommandError, ExitCode, require
 from batcher.cli.destinations.choosing import FOR_A_FILE, add_destination_arguments, destination_of
@@ -74,13 +75,14 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
     :param arguments: as declared by :func:`add_arguments`
     :raises CommandError: the arguments or the environment do not allow it
     """
-    from batcher.cli._display import loading
+    from batcher.cli.load.display import loading
 
     _check(arguments)
     destination, target = destination_of(arguments, FOR_A_FILE)
+    rows = _rows(arguments)
     with (
-        InputFile.open(arguments.file, _rows(arguments)) as input_file,
-        _results(arguments, input_file, target) as results,
+        InputFile.open(arguments.file, rows) as input_file,
+        _results(arguments, rows, input_file, target) as results,
     ):
         tally = _tally(results, arguments)
         began = monotonic()
@@ -130,21 +132,17 @@ def _rows(arguments: argparse.Namespace) -> CSVRows | JSONRows:
     return CSVRows(_delimiter(arguments), arguments.empty_cells)
 
 
-def _reading(arguments: argparse.Namespace) -> dict[str, str]:
-    rows = _rows(arguments)
-    if isinstance(rows, JSONRows):
-        return {"format": "jsonl"}
-    return {"format": "csv", "delimiter": rows.delimiter, "empty_cells": rows.empty_cells}
-
-
-def _results(arguments: argparse.Namespace, input_file: InputFile, target: str) -> ResultsFile:
+def _results(
+    arguments: argparse.Namespace, rows: CSVRows | JSONRows, input_file: InputFile, target: str
+) -> ResultsFile:
     path = arguments.results or arguments.file.with_name(arguments.file.name + ".results.jsonl")
     # Everything that says which record a line number means, and where it went. A rejected record may
     # pass under other --unique or --required, so these may change from run to run.
     load = {
         "file": os.fspath(arguments.file.absolute()),
         "sha256": input_file.sha256,
-        **_reading(arguments),
+        "format": rows.format,
+        **attrs.asdict(rows),
         "object": arguments.object,
         "type": arguments.type,
         "by": arguments.by,

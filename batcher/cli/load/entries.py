@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,17 +13,6 @@ _VERSION: Final = 1
 LEFT_OUT: Final = "not sent: the load stopped"
 """What is said of lines that a load took in, and took back when it stopped by itself."""
 _NOT_AGAIN: Final = "not sent again: the load stopped"
-# Codes of refusals that looked at no record: the key, the quota or the address is wrong. By status; in HubSpot's words;
-# in Salesforce's; of whoever gives out tokens (RFC 6749, section 5.2, and what both add to it).
-_OF_THE_CALL: Final = re.compile(
-    r"HTTP[ _](30\d|40[1-5]|410)"
-    r"|(INVALID|EXPIRED)_AUTHENTICATION|MISSING_SCOPES"
-    r"|INVALID_SESSION_ID|API_DISABLED_FOR_ORG|API_CURRENTLY_DISABLED|UNSUPPORTED_API_VERSION|REQUEST_LIMIT_EXCEEDED"
-    r"|NO_ACCESS_TOKEN|BAD_(AUTH|CLIENT|GRANT|REFRESH)_[A-Z]+"
-    r"|invalid_(client|client_id|grant|request|scope)|unauthorized_client|unsupported_grant_type|inactive_(org|user)"
-)
-# Of a call with one record these may as well mean that the record is not there.
-_OF_THE_RECORD: Final = re.compile(r"HTTP[ _](404|410)")
 
 
 def header_entry(load: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,19 +54,6 @@ def left_out(outcome: Outcome) -> Outcome:
         case Unknown():
             return Unknown(_NOT_AGAIN)
     return outcome
-
-
-def is_in_vain(entry: Mapping[str, Any], *, one_by_one: bool = False) -> bool:
-    """Return whether a line was sent and not written, for no fault of its own.
-
-    :param one_by_one: its call carried no other line
-    """
-    if entry["outcome"] == Rejected.kind:
-        codes = [error["code"] or "" for error in entry["errors"]]
-        if one_by_one and any(map(_OF_THE_RECORD.fullmatch, codes)):
-            return False
-        return all(map(_OF_THE_CALL.fullmatch, codes))
-    return entry["outcome"] in (NotWritten.kind, Unknown.kind)
 
 
 def _to_error(cause: Cause) -> ErrorDetail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 
@@ -69,6 +69,7 @@ class CSVRows:
         so that an update does not erase what the file does not know; ``"send"`` sends an empty string
     """
 
+    format: ClassVar[str] = "csv"
     delimiter: str = ","
     empty_cells: Literal["omit", "send"] = "omit"
 
@@ -164,6 +165,8 @@ def _malformed(error: csv.Error, text: _Text) -> ErrorDetail:
 @attrs.define(eq=False)
 class JSONRows:
     """The records of a JSON Lines file: one object per line; blank lines are skipped."""
+
+    format: ClassVar[str] = "jsonl"
 
     def read(self, lines: Lines) -> Iterator[Row]:
         """Read the records as they are asked for."""

@@ -13,8 +13,9 @@ import attrs
 from batcher._shell.receipts import Receipt
 from batcher.cli._errors import CommandError, first_of
 from batcher.cli._signals import watch_signals
-from batcher.cli.load.entries import is_in_vain, left_out, outcome_entry
+from batcher.cli.load.entries import left_out, outcome_entry
 from batcher.cli.load.formats import Row
+from batcher.cli.load.in_vain import Patience
 from batcher.cli.load.input_file import InputFile
 from batcher.cli.load.marking import Marking, NumberedWrite
 from batcher.cli.load.results import ResultsFile
@@ -40,11 +41,6 @@ _AUTO_BATCH: Final = AutoBatchPolicy(max_records=200, max_delay=1.0)
 # A destination that is down is asked again for a minute. When to stop is decided here: a breaker is for callers who
 # wait, of which there are none, and would have lines told that they are not written after a few small calls.
 _RETRY: Final = RetryPolicy(breaker=None)
-# Full calls in a row that wrote nothing, after which the destination is taken to be down. Four may be out at a time, so
-# the fifth began after another one had failed. What can be tried again has been, for a minute. Where calls are small, a
-# few of them say little: no fewer lines than these.
-_CALLS_IN_VAIN: Final = 5
-_LINES_IN_VAIN: Final = 100
 # Outcomes are recorded after each answer; this catches those that come without one, such as expiry.
 _SWEEP_SECONDS: Final = 0.25
 
@@ -75,8 +71,7 @@ class Pump:
     _problem: CommandError | None = attrs.field(default=None, init=False)
     _marking: Marking = attrs.field(init=False)
     _left_out: set[int] = attrs.field(factory=set, init=False)
-    _in_vain: int = attrs.field(default=0, init=False)
-    _looked_at: bool = attrs.field(default=False, init=False)
+    _patience: Patience = attrs.field(factory=Patience, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._marking = Marking(self.destination, self.results.mark, self._on_results_failure)
@@ -206,21 +201,13 @@ class Pump:
                 self._on_results_failure(error)
                 return
             self._forget(settled, refused)
-            self._give_up_if_in_vain(settled)
+            if settled:
+                self._give_up_if_in_vain()
 
-    def _give_up_if_in_vain(self, settled: list[dict[str, Any]]) -> None:
-        """Stop when no line was looked at for a while: the rest of the file would fare no better.
-
-        By lines and not by calls, since a line that is tried again travels in several.
-
-        :param settled: lines that were sent and have just met their fate
-        """
-        for entry in settled:
-            self._in_vain = self._in_vain + 1 if self._is_in_vain(entry) else 0
+    def _give_up_if_in_vain(self) -> None:
+        """Stop when no line was looked at for a while: the rest of the file would fare no better."""
         is_something_left = self._receipts or not self._read_all
-        enough = max(_LINES_IN_VAIN, _CALLS_IN_VAIN * self._marking.largest_call)
-        is_enough = settled and self._in_vain >= enough
-        if is_enough and is_something_left and not self._reading.cancel_called:
+        if self._patience.is_over and is_something_left and not self._reading.cancel_called:
             self.tally.gave_up = True
             self._reading.cancel()
             # Calls under way are waited for, and no more are made.
@@ -230,11 +217,8 @@ class Pump:
         """Tell a destination that was never there from one that refused the lines, however short the file was."""
         self.tally.read_all = self._read_all
         was_sent = self._read_all and self._marking.largest_call and self._problem is None
-        if was_sent and not self._looked_at:
+        if was_sent and not self._patience.looked_at:
             self.tally.gave_up = True
-
-    def _is_in_vain(self, entry: dict[str, Any]) -> bool:
-        return is_in_vain(entry, one_by_one=self._marking.largest_call == 1)
 
     def _record(self) -> None:
         settled, refused = self._settled()
@@ -253,7 +237,7 @@ class Pump:
     def _forget(self, settled: list[dict[str, Any]], refused: list[dict[str, Any]]) -> None:
         for entry in settled:
             del self._receipts[entry["line"]]
-        self._looked_at = self._looked_at or not all(map(self._is_in_vain, settled))
+        self._patience.look(settled, self._marking.largest_call)
         del self._refused[: len(refused)]
         for entry in refused + settled:
             self.tally.count(entry)

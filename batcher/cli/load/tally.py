@@ -10,7 +10,8 @@ from typing import Any, Final
 import attrs
 
 from batcher.cli._errors import ExitCode
-from batcher.cli.load.entries import LEFT_OUT, is_in_vain
+from batcher.cli.load.entries import LEFT_OUT
+from batcher.cli.load.in_vain import is_in_vain
 from batcher.outcomes import Rejected
 
 _SHOWN: Final = 3

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import attrs
 
-from batcher.cli._errors import CommandError, ExitCode, require
+from batcher.cli._arguments import check_port, object_and_field
+from batcher.cli._errors import CommandError, ExitCode, require_server
 from batcher.cli._signals import watch_signals
 
 if TYPE_CHECKING:
@@ -51,11 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises CommandError: the arguments or the environment do not allow it
     """
-    require("server", "starlette", "uvicorn", "prometheus_client")
+    require_server()
     from batcher.cli._listening import Listener
 
-    if not 0 <= arguments.port <= 65_535:
-        raise CommandError(f"--port must be from 0 to 65535, not {arguments.port}")
+    check_port(arguments.port)
     seconds = math.inf if arguments.seconds is None else arguments.seconds
     if not seconds >= 0:
         raise CommandError(f"--for must be at least 0 seconds, not {seconds}")
@@ -94,7 +94,7 @@ def _sandbox(arguments: argparse.Namespace) -> Sandbox:
     from batcher.sandbox.hubspot import records as hubspot
     from batcher.sandbox.salesforce import records as salesforce
 
-    unique = [_field(given) for given in arguments.unique]
+    unique = [object_and_field("--unique", given) for given in arguments.unique]
     try:
         if arguments.provider == "hubspot":
             properties = _with(hubspot.DEFAULT_OBJECTS, HubSpotObject(), "unique", unique)
@@ -113,10 +113,3 @@ def _with(known: Mapping[str, T], unknown: T, name: str, unique: Iterable[tuple[
         changes = {name: (*getattr(description, name), field)}
         described[target] = attrs.evolve(description, **changes)  # type: ignore[misc]
     return described
-
-
-def _field(given: str) -> tuple[str, str]:
-    target, _, field = given.partition(".")
-    if not target or not field:
-        raise CommandError(f"--unique must be OBJECT.FIELD, such as contacts.email, not {given!r}")
-    return target, field

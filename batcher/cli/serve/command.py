@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
-from batcher.cli._errors import CommandError, ExitCode, first_of, require
+from batcher.cli._arguments import check_port
+from batcher.cli._errors import CommandError, ExitCode, first_of, refusing, require_server
 from batcher.cli._signals import watch_signals
 from batcher.cli.destinations.choosing import FOR_A_SERVER, add_destination_arguments, destination_of
 from batcher.cli.destinations.credentials import add_key_argument, read_keys
@@ -69,11 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises CommandError: the arguments or the environment do not allow it
     """
-    require("server", "starlette", "uvicorn", "prometheus_client")
+    require_server()
     from batcher.cli._listening import Listener
 
-    if not 0 <= arguments.port <= 65_535:
-        raise CommandError(f"--port must be from 0 to 65535, not {arguments.port}")
+    check_port(arguments.port)
     app = _app(arguments)
     listener = Listener.bind(arguments.host, arguments.port)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -125,7 +125,7 @@ def _app(arguments: argparse.Namespace) -> Starlette:
     keys = read_keys(arguments.api_key_file, KEY_VARIABLE)
     installations = arguments.installation and [Installation(*names) for names in arguments.installation]
     destination, _ = destination_of(arguments, FOR_A_SERVER)
-    try:
+    with refusing(ValueError):
         return write_api(
             destination,
             api_keys=keys,
@@ -135,8 +135,6 @@ def _app(arguments: argparse.Namespace) -> Starlette:
             limits=attrs.evolve(LIMITS, shutdown_timeout=_seconds("--shutdown-timeout", arguments.shutdown_timeout)),
             max_requests=_in_range("--max-requests", arguments.max_requests),
         )
-    except ValueError as error:
-        raise CommandError(str(error)) from None
 
 
 def _in_range(name: str, value: int, most: float = math.inf) -> int:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import attrs
 from starlette.responses import JSONResponse, Response
 
-from batcher.sandbox._refusals import Refused
+from batcher.sandbox._calls import PlainRefusal, Refused
 from batcher.sandbox._store import Row
 from batcher.server._problems import timestamp
 
@@ -70,27 +70,27 @@ class Problem(Refused):
         return JSONResponse(body, self.status)
 
 
-class Throttled(Refused):
-    """One request too many.
+@attrs.frozen
+class Done:
+    """What came of a batch that was carried out, in part or in full."""
 
-    :param policy: the limit that it exceeds
-    """
+    results: list[dict[str, Any]] = attrs.field(factory=list)
+    errors: list[dict[str, Any]] = attrs.field(factory=list)
 
-    def __init__(self, policy: str) -> None:
-        super().__init__(policy)
-        self._policy = policy
+    def to_response(self, now: float, status: int) -> Response:
+        """Return the answer.
 
-    def to_response(self) -> Response:
-        """Return the answer, which has a shape of its own."""
-        body = {
-            "status": "error",
-            "message": f"You have reached your {self._policy.lower()} limit.",
-            "errorType": "RATE_LIMIT",
-            "correlationId": str(uuid4()),
-            "policyName": self._policy,
-            "requestId": str(uuid4()),
+        :param status: if there are no errors
+        """
+        body: dict[str, Any] = {
+            "completedAt": moment(now),
+            "status": "COMPLETE",
+            "startedAt": moment(now),
+            "results": self.results,
         }
-        return JSONResponse(body, 429)
+        if self.errors:
+            body |= {"errors": self.errors, "numErrors": len(self.errors)}
+        return JSONResponse(body, 207 if self.errors else status)
 
 
 def invalid(problems: Sequence[Invalid]) -> Problem:
@@ -115,6 +115,24 @@ def not_found(type: str, ids: Sequence[str]) -> Problem:
         f"Could not get some {label(type).upper()} objects, they may be deleted or not exist. Check that ids are valid."
     )
     return Problem(404, "OBJECT_NOT_FOUND", words, {"ids": list(ids)})
+
+
+def throttled(policy: str) -> Refused:
+    """Return the refusal of one request too many, by the limit that it exceeds."""
+    body = {
+        "status": "error",
+        "message": f"You have reached your {policy.lower()} limit.",
+        "errorType": "RATE_LIMIT",
+        "correlationId": str(uuid4()),
+        "policyName": policy,
+        "requestId": str(uuid4()),
+    }
+    return PlainRefusal(429, body)
+
+
+def bad_grant(status: str, message: str) -> Refused:
+    """Return why no token is given out."""
+    return PlainRefusal(400, {"status": status, "message": message})
 
 
 def bad_json(message: str) -> Problem:
@@ -144,22 +162,6 @@ def to_json(
     if trace is not None:
         shown["objectWriteTraceId"] = trace
     return shown
-
-
-def batch(results: Sequence[Any], errors: Sequence[Any], now: float, *, status: int) -> Response:
-    """Return the answer to a batch that was carried out, in part or in full.
-
-    :param status: if there are no errors
-    """
-    body: dict[str, Any] = {
-        "completedAt": moment(now),
-        "status": "COMPLETE",
-        "startedAt": moment(now),
-        "results": list(results),
-    }
-    if errors:
-        body |= {"errors": list(errors), "numErrors": len(errors)}
-    return JSONResponse(body, 207 if errors else status)
 
 
 def moment(seconds: float) -> str:

@@ -6,18 +6,19 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Final
-from urllib.parse import parse_qs
+from typing import Any, ClassVar, Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
-from batcher.sandbox._app import Call, Handler, Sandbox
+from batcher.destinations._http.decoding import NotJSON
+from batcher.sandbox._app import Sandbox
+from batcher.sandbox._calls import Handler, Refused
 from batcher.sandbox._faults import Fault, Faults
-from batcher.sandbox._refusals import Refused
-from batcher.sandbox.hubspot.answers import Problem, Throttled
+from batcher.sandbox._tokens import bearer_of
+from batcher.sandbox.hubspot.answers import Problem, bad_grant, bad_json, throttled
 from batcher.sandbox.hubspot.batches import Batches
-from batcher.sandbox.hubspot.handlers import Handlers
+from batcher.sandbox.hubspot.handlers.batches import BatchHandlers
+from batcher.sandbox.hubspot.handlers.records import RecordHandlers
 from batcher.sandbox.hubspot.limits import HubSpotLimits, Meter
 from batcher.sandbox.hubspot.records import DEFAULT_OBJECTS, HubSpotObject, Records
 
@@ -41,8 +42,6 @@ class HubSpotSandbox(Sandbox):
     """
 
     TOKEN: ClassVar[str] = "pat-na1-sandbox"  # noqa: S105
-    CLIENT_ID: ClassVar[str] = "sandbox-client"
-    CLIENT_SECRET: ClassVar[str] = "sandbox-secret"  # noqa: S105
     REFRESH_TOKEN: ClassVar[str] = "sandbox-refresh-token"  # noqa: S105
 
     def __init__(
@@ -62,33 +61,33 @@ class HubSpotSandbox(Sandbox):
         self._meter = Meter(limits or HubSpotLimits())
         records = Records(self.store, objects, clock)
         batches = Batches(records, self.dice, echo_trace)
-        self._serve(Handlers(records, batches, self.faults, created_status))
+        self._serve(BatchHandlers(batches, self.faults, created_status), RecordHandlers(batches, records))
 
-    def _serve(self, handlers: Handlers) -> None:
+    def _serve(self, many: BatchHandlers, one: RecordHandlers) -> None:
         verbs: dict[str, Handler] = {
-            "create": handlers.create,
-            "update": handlers.update,
-            "upsert": handlers.upsert,
-            "archive": handlers.archive,
-            "read": handlers.read,
+            "create": many.create,
+            "update": many.update,
+            "upsert": many.upsert,
+            "archive": many.archive,
+            "read": many.read,
         }
         for version in ("v1", "v3"):
-            self._route(f"/oauth/{version}/token", "POST", self._token, admitted=True)
+            self._route(f"/oauth/{version}/token", "POST", self._issue, admitted=True)
         for root in _OBJECTS:
             for verb, handler in verbs.items():
                 self._route(f"{root}/batch/{verb}", "POST", handler)
-            self._route(root, "POST", handlers.create_one)
-            self._route(f"{root}/{{id}}", "GET", handlers.read_one)
-            self._route(f"{root}/{{id}}", "PATCH", handlers.update_one)
-            self._route(f"{root}/{{id}}", "DELETE", handlers.archive_one)
+            self._route(root, "POST", one.create)
+            self._route(f"{root}/{{id}}", "GET", one.read)
+            self._route(f"{root}/{{id}}", "PATCH", one.update)
+            self._route(f"{root}/{{id}}", "DELETE", one.archive)
         for root in _ASSOCIATIONS:
-            self._route(f"{root}/batch/create", "POST", handlers.associate)
+            self._route(f"{root}/batch/create", "POST", many.associate)
 
     # Whom it lets in
 
     def _admit(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.tokens.knows(token):
+        token = bearer_of(request)
+        if not self.tokens.knows(token):
             raise self._failure(
                 401,
                 "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find "
@@ -109,27 +108,24 @@ class HubSpotSandbox(Sandbox):
     def _failure(self, status: int, message: str, code: str = "") -> Refused:
         return Problem(status, code, message)
 
+    def _unreadable(self, error: NotJSON) -> Refused:
+        return bad_json(str(error))
+
     def _expired(self) -> Refused:
         return self._failure(401, "The OAuth token used to make this call expired", "EXPIRED_AUTHENTICATION")
 
     def _throttled(self, code: str) -> Refused:
-        return Throttled(code or "TEN_SECONDLY_ROLLING")
+        return throttled(code or "TEN_SECONDLY_ROLLING")
 
-    def _token(self, call: Call) -> Response:
-        form = {name: values[0] for name, values in parse_qs(call.body.decode("latin-1")).items()}
+    def _grant(self, form: Mapping[str, str], request: Request) -> dict[str, Any]:
         if form.get("grant_type") != "refresh_token":
-            return self._bad_grant("BAD_GRANT_TYPE", "missing or unknown grant type")
+            raise bad_grant("BAD_GRANT_TYPE", "missing or unknown grant type")
         if (form.get("client_id"), form.get("client_secret")) != (self.CLIENT_ID, self.CLIENT_SECRET):
-            return self._bad_grant("BAD_CLIENT_ID", "missing or unknown client id")
+            raise bad_grant("BAD_CLIENT_ID", "missing or unknown client id")
         if form.get("refresh_token") != self.REFRESH_TOKEN:
-            return self._bad_grant("BAD_REFRESH_TOKEN", "missing or unknown refresh token")
-        issued = {
-            "access_token": self.tokens.issue(),
+            raise bad_grant("BAD_REFRESH_TOKEN", "missing or unknown refresh token")
+        return {
             "refresh_token": self.REFRESH_TOKEN,
             "expires_in": int(self.tokens.lifetime),
             "token_type": "bearer",
         }
-        return JSONResponse(issued)
-
-    def _bad_grant(self, status: str, message: str) -> Response:
-        return JSONResponse({"status": status, "message": message}, 400)

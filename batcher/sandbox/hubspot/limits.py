@@ -20,45 +20,49 @@ class HubSpotLimits:
     day: int | None = 650_000
 
 
+@attrs.frozen
+class _Window:
+    policy: str
+    header: str
+    most: int
+    length: float
+    calls: deque[float] = attrs.field(factory=deque)
+
+    def left(self) -> int:
+        while self.calls and self.calls[0] <= anyio.current_time() - self.length:
+            self.calls.popleft()
+        return max(0, self.most - len(self.calls))
+
+
 class Meter:
     """Counts calls in the time of the event loop. Calls that are refused do not count."""
 
     def __init__(self, limits: HubSpotLimits) -> None:
         windows = (
-            ("DAILY", limits.day, _DAY),
-            ("SECONDLY", limits.second, 1.0),
-            ("TEN_SECONDLY_ROLLING", limits.ten_seconds, 10.0),
+            ("DAILY", "-Daily", limits.day, _DAY),
+            ("SECONDLY", "-Secondly", limits.second, 1.0),
+            ("TEN_SECONDLY_ROLLING", "", limits.ten_seconds, 10.0),
         )
-        self._windows = [(policy, most, length) for policy, most, length in windows if most is not None]
-        self._calls: dict[str, deque[float]] = {policy: deque() for policy, _, _ in self._windows}
+        self._windows = [
+            _Window(policy, header, most, length) for policy, header, most, length in windows if most is not None
+        ]
 
     def exceeded(self) -> str | None:
         """Count one call; return the policy that refuses it, if one does."""
-        now = anyio.current_time()
-        for policy, most, _ in self._windows:
-            if self._used(policy) >= most:
-                return policy
-        for calls in self._calls.values():
-            calls.append(now)
+        for window in self._windows:
+            if not window.left():
+                return window.policy
+        for window in self._windows:
+            window.calls.append(anyio.current_time())
         return None
 
     def headers(self) -> dict[str, str]:
         """Return what every answer says of the limits."""
         said = {}
-        for policy, most, length in self._windows:
-            part = {"DAILY": "-Daily", "SECONDLY": "-Secondly"}.get(policy, "")
-            left = max(0, most - self._used(policy))
-            if part:
-                said[f"X-HubSpot-RateLimit{part}"] = str(most)
-            else:
-                said["X-HubSpot-RateLimit-Max"] = str(most)
-                said["X-HubSpot-RateLimit-Interval-Milliseconds"] = f"{length * 1000:.0f}"
-            said[f"X-HubSpot-RateLimit{part}-Remaining"] = str(left)
+        for window in self._windows:
+            name = f"X-HubSpot-RateLimit{window.header}"
+            said[name if window.header else f"{name}-Max"] = str(window.most)
+            if not window.header:
+                said[f"{name}-Interval-Milliseconds"] = f"{window.length * 1000:.0f}"
+            said[f"{name}-Remaining"] = str(window.left())
         return said
-
-    def _used(self, policy: str) -> int:
-        calls = self._calls[policy]
-        length = next(length for name, _, length in self._windows if name == policy)
-        while calls and calls[0] <= anyio.current_time() - length:
-            calls.popleft()
-        return len(calls)

@@ -55,7 +55,7 @@ class Records:
         """Return whether a property can address a record."""
         return property in self._object(type).unique
 
-    def values(self, type: str, given: Any) -> dict[str, str]:
+    def values(self, given: Any) -> dict[str, str]:
         """Return properties as they will be stored.
 
         :raises Problem: not an object of plain values

@@ -6,25 +6,30 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import anyio
 import attrs
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from batcher.sandbox._app import Call, Handler, Sandbox
+from batcher.destinations._http.decoding import NotJSON
+from batcher.sandbox._app import Sandbox
+from batcher.sandbox._calls import Call, Handler, Refused
 from batcher.sandbox._faults import Fault, Faults
-from batcher.sandbox._refusals import Refused
-from batcher.sandbox.salesforce.collections import Collections
-from batcher.sandbox.salesforce.handlers import Handlers, wanted
-from batcher.sandbox.salesforce.records import DEFAULT_OBJECTS, CallError, Records, SalesforceObject
-from batcher.sandbox.salesforce.rows import Rows
-from batcher.sandbox.salesforce.tokens import GrantError, Grants, Verify
+from batcher.sandbox._tokens import bearer_of
+from batcher.sandbox.salesforce.answers import CallError, not_found
+from batcher.sandbox.salesforce.batches import Batches
+from batcher.sandbox.salesforce.handlers.batches import BatchHandlers
+from batcher.sandbox.salesforce.handlers.queries import QueryHandlers
+from batcher.sandbox.salesforce.handlers.records import RecordHandlers
+from batcher.sandbox.salesforce.inputs import wanted
+from batcher.sandbox.salesforce.records import DEFAULT_OBJECTS, Records, SalesforceObject
+from batcher.sandbox.salesforce.tokens import Grants, Verify
 
 _DATA: Final = "/services/data/{version}"
 _SET: Final = f"{_DATA}/composite/sobjects"
-_ROWS: Final = f"{_DATA}/sobjects/{{type}}"
+_ONE: Final = f"{_DATA}/sobjects/{{type}}"
 _OLDEST: Final = 31
 _MAX_ADDRESS: Final = 16_384
 _CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 415: "UNSUPPORTED_MEDIA_TYPE", 503: "SERVER_UNAVAILABLE"}
@@ -41,8 +46,6 @@ class SalesforceSandbox(Sandbox):
     """
 
     TOKEN: ClassVar[str] = "00D000000000001!sandbox"  # noqa: S105
-    CLIENT_ID: ClassVar[str] = "sandbox-client"
-    CLIENT_SECRET: ClassVar[str] = "sandbox-secret"  # noqa: S105
 
     def __init__(
         self,
@@ -63,28 +66,29 @@ class SalesforceSandbox(Sandbox):
         self._held: set[str] = set()
         self._grants = Grants(self.CLIENT_ID, self.CLIENT_SECRET, verify)
         self._records = Records(self.store, objects, clock)
-        handlers = Handlers(self._records, Collections(self._records), self.faults)
-        self._serve(handlers, Rows(handlers))
+        batches = Batches(self._records)
+        many = BatchHandlers(batches, self.faults)
+        self._serve(many, RecordHandlers(batches, self._records, self.faults), QueryHandlers(self._records))
 
-    def _serve(self, handlers: Handlers, rows: Rows) -> None:
-        self._route("/services/oauth2/token", "POST", self._token, admitted=True)
+    def _serve(self, many: BatchHandlers, one: RecordHandlers, queries: QueryHandlers) -> None:
+        self._route("/services/oauth2/token", "POST", self._issue, admitted=True)
         routes: list[tuple[str, str, Handler]] = [
-            ("POST", _SET, handlers.create),
-            ("PATCH", _SET, handlers.update),
-            ("DELETE", _SET, handlers.delete),
-            ("PATCH", f"{_SET}/{{type}}/{{field}}", handlers.upsert),
-            ("GET", f"{_SET}/{{type}}", handlers.read),
-            ("POST", f"{_SET}/{{type}}", handlers.read),
-            ("POST", _ROWS, rows.create),
-            ("POST", f"{_ROWS}/", rows.create),
-            ("GET", f"{_ROWS}/{{id}}", rows.read),
-            ("PATCH", f"{_ROWS}/{{id}}", rows.update),
-            ("DELETE", f"{_ROWS}/{{id}}", rows.delete),
-            ("GET", f"{_ROWS}/{{field}}/{{value}}", rows.read),
-            ("PATCH", f"{_ROWS}/{{field}}/{{value}}", rows.upsert),
-            ("GET", f"{_DATA}/query", rows.query),
-            ("GET", f"{_DATA}/query/", rows.query),
-            ("POST", f"{_DATA}/composite", rows.composite),
+            ("POST", _SET, many.create),
+            ("PATCH", _SET, many.update),
+            ("DELETE", _SET, many.delete),
+            ("PATCH", f"{_SET}/{{type}}/{{field}}", many.upsert),
+            ("GET", f"{_SET}/{{type}}", many.read),
+            ("POST", f"{_SET}/{{type}}", many.read),
+            ("POST", _ONE, one.create),
+            ("POST", f"{_ONE}/", one.create),
+            ("GET", f"{_ONE}/{{id}}", one.read),
+            ("PATCH", f"{_ONE}/{{id}}", one.update),
+            ("DELETE", f"{_ONE}/{{id}}", one.delete),
+            ("GET", f"{_ONE}/{{field}}/{{value}}", one.read),
+            ("PATCH", f"{_ONE}/{{field}}/{{value}}", one.upsert),
+            ("GET", f"{_DATA}/query", queries.query),
+            ("GET", f"{_DATA}/query/", queries.query),
+            ("POST", f"{_DATA}/composite", queries.composite),
         ]
         for method, path, handler in routes:
             self._route(path, method, handler)
@@ -92,8 +96,7 @@ class SalesforceSandbox(Sandbox):
     # Whom it lets in
 
     def _admit(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.tokens.admits(token):
+        if not self.tokens.admits(bearer_of(request)):
             raise self._expired()
         if self._calls >= self._most_calls:
             raise self._throttled("")
@@ -102,7 +105,7 @@ class SalesforceSandbox(Sandbox):
             raise CallError(414, "URI_TOO_LONG", "URI is too long")
         version = re.fullmatch(r"v(\d+)\.0", request.path_params["version"])
         if version is None:
-            raise CallError(404, "NOT_FOUND", "The requested resource does not exist")
+            raise not_found()
         if int(version[1]) < _OLDEST:
             raise CallError(410, "UNSUPPORTED_API_VERSION", "The requested API version was retired")
 
@@ -112,20 +115,19 @@ class SalesforceSandbox(Sandbox):
     def _failure(self, status: int, message: str, code: str = "") -> Refused:
         return CallError(status, code or _CODES.get(status, "UNKNOWN_EXCEPTION"), message)
 
+    def _unreadable(self, error: NotJSON) -> Refused:
+        return CallError(400, "JSON_PARSER_ERROR", error.detail("the body").message)
+
     def _expired(self) -> Refused:
         return CallError(401, "INVALID_SESSION_ID", "Session expired or invalid")
 
     def _throttled(self, code: str) -> Refused:
         return CallError(403, "REQUEST_LIMIT_EXCEEDED", f"{code or 'TotalRequests'} Limit exceeded.")
 
-    def _token(self, call: Call) -> Response:
-        try:
-            self._grants.check(call.body, call.request.headers.get("authorization", ""), self.clock())
-        except GrantError as error:
-            return JSONResponse({"error": error.code, "error_description": str(error)}, 400)
-        base = str(call.request.base_url).rstrip("/")
-        issued = {
-            "access_token": self.tokens.issue(),
+    def _grant(self, form: Mapping[str, str], request: Request) -> dict[str, Any]:
+        self._grants.check(form, request.headers.get("authorization", ""), self.clock())
+        base = str(request.base_url).rstrip("/")
+        return {
             "signature": "c2FuZGJveA==",
             "token_format": "opaque",
             "instance_url": base,
@@ -133,7 +135,6 @@ class SalesforceSandbox(Sandbox):
             "token_type": "Bearer",
             "issued_at": f"{self.clock() * 1000:.0f}",
         }
-        return JSONResponse(issued)
 
     # Rows that are held
 

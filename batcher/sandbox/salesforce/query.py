@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from batcher.sandbox._store import Row
+from batcher.sandbox.salesforce.answers import to_json, value_of
 
 _QUERY: Final = re.compile(
     r"\s*SELECT\s+(?P<fields>.+?)\s+FROM\s+(?P<type>\w+)(?:\s+WHERE\s+(?P<where>.+?))?(?:\s+LIMIT\s+(?P<limit>\d+))?\s*",
@@ -74,17 +75,8 @@ class Query:
             found = found[: self.limit]
         if self.fields[0].lower() == _COUNT:
             return {"totalSize": len(found), "done": True, "records": []}
-        records = [shown(row, version, self.fields) for row in found]
+        records = [to_json(row, version, self.fields) for row in found]
         return {"totalSize": len(records), "done": True, "records": records}
-
-
-def shown(row: Row, version: str, fields: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a record as it is read, with all fields or some."""
-    attributes = {"type": row.type, "url": f"/services/data/{version}/sobjects/{row.type}/{row.id}"}
-    names = fields or ("Id", *row.fields)
-    # Salesforce writes names as they were made, however they were asked for.
-    known = {name.lower(): name for name in ("Id", *row.fields)}
-    return {"attributes": attributes, **{known.get(name.lower(), name): _value(row, name) for name in names}}
 
 
 def _conditions(where: str) -> list[Condition]:
@@ -107,15 +99,8 @@ def _plain(literal: re.Match[str]) -> str:
     return re.sub(r"\\(.)", lambda found: _NAMED.get(found[1].lower(), found[1]), literal["text"])
 
 
-def _value(row: Row, name: str) -> Any:
-    folded = name.lower()
-    if folded == "id":
-        return row.id
-    return next((value for known, value in row.fields.items() if known.lower() == folded), None)
-
-
 def _text(row: Row, name: str) -> str:
-    value = _value(row, name)
+    value = value_of(row, name)
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

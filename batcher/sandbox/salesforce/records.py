@@ -6,16 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import attrs
-from starlette.responses import JSONResponse, Response
 
-from batcher.sandbox._refusals import Refused
 from batcher.sandbox._store import Row, Store
+from batcher.sandbox.salesforce.answers import ItemError
 from batcher.sandbox.salesforce.ids import new_id, to_long
 
 ATTRIBUTES: Final = "attributes"
 _NO_FIELDS: Final = ("id", ATTRIBUTES)
-LOCKED: Final = "UNABLE_TO_LOCK_ROW"
-ROLLED_BACK: Final = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
 
 
 @attrs.frozen(kw_only=True)
@@ -41,44 +38,6 @@ DEFAULT_OBJECTS: Final[Mapping[str, SalesforceObject]] = {
     "Case": SalesforceObject(parents=("AccountId", "ContactId")),
     "Task": SalesforceObject(),
 }
-
-
-@attrs.frozen
-class ItemError(Refused):
-    """Why one record is refused."""
-
-    code: str
-    message: str
-    fields: Collection[str] = ()
-
-    def to_item(self) -> dict[str, Any]:
-        """Return the form inside of a collection's answer."""
-        return {"statusCode": self.code, "message": self.message, "fields": list(self.fields)}
-
-    def to_response(self) -> Response:
-        """Return the answer to a request for this record alone."""
-        return JSONResponse([{"message": self.message, "errorCode": self.code, "fields": list(self.fields)}], 400)
-
-
-class CallError(Refused):
-    """Why a call is refused as a whole.
-
-    :param code: the errorCode
-    """
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-    @property
-    def body(self) -> list[dict[str, str]]:
-        """What is said of it."""
-        return [{"message": str(self), "errorCode": self.code}]
-
-    def to_response(self) -> Response:
-        """Return the answer."""
-        return JSONResponse(self.body, self.status)
 
 
 @attrs.frozen
@@ -137,7 +96,7 @@ class Records:
 
         :raises ItemError: a required field is missing, or a unique value is taken
         """
-        self._check_required(type, fields, self._of(type).required)
+        self._check_required(fields, self._of(type).required)
         self._check_unique(type, fields, None)
         number, now = self.store.next_number(), self.clock()
         row = Row(type, new_id(type, number), _without_null(fields), False, now, now)
@@ -149,7 +108,7 @@ class Records:
 
         :raises ItemError: a required field is cleared, or a unique value is taken
         """
-        self._check_required(row.type, fields, [name for name in self._of(row.type).required if name in fields])
+        self._check_required(fields, [name for name in self._of(row.type).required if name in fields])
         self._check_unique(row.type, fields, row.id)
         changed = attrs.evolve(row, fields=_without_null({**row.fields, **fields}), updated=self.clock())
         self.store.save(changed, self._keys(changed))
@@ -164,7 +123,7 @@ class Records:
         given = [record.get("id"), record.get("Id"), *(record.get(name) for name in self._of(type).parents)]
         return {id for id in map(to_long, given) if id is not None}
 
-    def _check_required(self, type: str, fields: Mapping[str, Any], required: Collection[str]) -> None:
+    def _check_required(self, fields: Mapping[str, Any], required: Collection[str]) -> None:
         missing = [name for name in required if fields.get(name) in (None, "")]
         if missing:
             words = f"Required fields are missing: [{', '.join(missing)}]"

@@ -6,24 +6,14 @@ import json
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs
 
 import attrs
+
+from batcher.sandbox.salesforce.answers import bad_grant
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 # What is signed, and the signature.
 Verify: TypeAlias = Callable[[bytes, bytes], bool]
-
-
-class GrantError(Exception):
-    """Why no token is given out.
-
-    :param code: the member ``error``
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @attrs.frozen
@@ -35,21 +25,20 @@ class Grants:
     verify: Verify | None
     """Tells whether a signature is right; None takes any."""
 
-    def check(self, body: bytes, authorization: str, now: float) -> None:
+    def check(self, form: Mapping[str, str], authorization: str, now: float) -> None:
         """Let a request for a token pass.
 
         :param authorization: the header; the client may be named there instead of in the form
         :param now: seconds since 1970
-        :raises GrantError: refused
+        :raises Refused: refused
         """
-        form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         grant = form.get("grant_type")
         if grant == "client_credentials":
             self._check_client(form, authorization)
         elif grant == JWT_BEARER:
             self._check_assertion(form.get("assertion", ""), now)
         else:
-            raise GrantError("unsupported_grant_type", "grant type not supported")
+            raise bad_grant("unsupported_grant_type", "grant type not supported")
 
     def _check_client(self, form: Mapping[str, str], authorization: str) -> None:
         given = (form.get("client_id", ""), form.get("client_secret", ""))
@@ -58,12 +47,12 @@ class Grants:
             try:
                 id, _, secret = b64decode(encoded).decode().partition(":")
             except ValueError:
-                raise GrantError("invalid_client", "invalid client credentials") from None
+                raise bad_grant("invalid_client", "invalid client credentials") from None
             given = (id, secret)
         if given[0] != self.client_id:
-            raise GrantError("invalid_client_id", "client identifier invalid")
+            raise bad_grant("invalid_client_id", "client identifier invalid")
         if given[1] != self.client_secret:
-            raise GrantError("invalid_client", "invalid client credentials")
+            raise bad_grant("invalid_client", "invalid client credentials")
 
     def _check_assertion(self, assertion: str, now: float) -> None:
         try:
@@ -72,15 +61,15 @@ class Grants:
             expires = float(content["exp"])
             parties = [content["iss"], content["sub"], content["aud"]]
         except (KeyError, TypeError, ValueError):
-            raise GrantError("invalid_grant", "invalid assertion") from None
+            raise bad_grant("invalid_grant", "invalid assertion") from None
         if header.get("alg") != "RS256" or not signed or not all(parties):
-            raise GrantError("invalid_grant", "invalid assertion")
+            raise bad_grant("invalid_grant", "invalid assertion")
         if content["iss"] != self.client_id:
-            raise GrantError("invalid_client_id", "client identifier invalid")
+            raise bad_grant("invalid_client_id", "client identifier invalid")
         if expires <= now:
-            raise GrantError("invalid_grant", "expired authorization code")
+            raise bad_grant("invalid_grant", "expired authorization code")
         if self.verify is not None and not self.verify(f"{head}.{claims}".encode(), signed):
-            raise GrantError("invalid_grant", "invalid assertion")
+            raise bad_grant("invalid_grant", "invalid assertion")
 
 
 def _json(part: str) -> dict[str, Any]:

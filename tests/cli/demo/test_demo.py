@@ -14,7 +14,8 @@ import pytest
 
 from batcher.cli._errors import CommandError, ExitCode
 from batcher.cli.demo import command as demo
-from batcher.cli.demo.data import workload
+from batcher.cli.demo.figures import Run
+from batcher.cli.demo.workload import workload
 from batcher.destinations import sqlite
 
 SMALL = demo.Scale(records=1_200, groups=4, callers=60, delay=0.001)
@@ -71,7 +72,7 @@ def test_percentiles_are_of_the_waits_measured() -> None:
     """
     Nearest rank: a figure that some record really waited.
     """
-    run = demo.Run(records=4)
+    run = Run(records=4)
     run.waits += [0.4, 0.1, 0.3, 0.2]
 
     assert [run.wait(percent) for percent in (0, 25, 50, 99, 100)] == [0.1, 0.1, 0.2, 0.4, 0.4]

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import pytest
 
-from batcher.cli.load.entries import is_in_vain, outcome_entry
+from batcher.cli.load.entries import outcome_entry
+from batcher.cli.load.in_vain import is_in_vain
 from batcher.destinations import sqlite
 from batcher.outcomes import ErrorDetail, NotWritten, Outcome, Rejected, Unknown, Written
 from batcher.policies import RetryPolicy

@@ -1,58 +1,16 @@
-"""What a person sees while a command works. The only module of the command that imports rich."""
+"""What a person sees of the demo. Only the modules that display import rich."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from batcher.cli.demo.command import Run
-
-
-@contextmanager
-def loading(label: str, size: int) -> Iterator[Callable[[int, int, int], None]]:
-    """Show a bar on stderr from the first figures on; yields ``show(offset, settled, failed)``.
-
-    :param size: bytes of the input; the time left is estimated from them
-    """
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[rate]:,.0f} records/s"),
-        TextColumn("{task.fields[failed]:,} failed"),
-        TimeRemainingColumn(),
-    )
-    progress = Progress(*columns, console=Console(file=sys.stderr))
-    task = progress.add_task(label, total=size, rate=0.0, failed=0)
-    began = monotonic()
-
-    def show(offset: int, settled: int, failed: int) -> None:
-        progress.start()  # which does nothing from the second time on
-        rate = settled / max(monotonic() - began, 0.001)
-        progress.update(task, completed=offset, rate=rate, failed=failed)
-
-    try:
-        yield show
-    finally:
-        if progress.live.is_started:
-            progress.stop()
+from batcher.cli.demo.figures import Run
 
 
 @contextmanager
@@ -78,7 +36,7 @@ def print_intro(text: str) -> None:
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_demo(one_by_one: Run, batched: Run) -> None:
+def print_comparison(one_by_one: Run, batched: Run) -> None:
     """Print what the demo measured, three fates, and where to go next."""
     console = Console()
     table = Table("", f"one call each, {one_by_one.records:,} of them", "through submit()")

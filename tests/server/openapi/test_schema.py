@@ -1,6 +1,7 @@
 """The server against its own OpenAPI document: requests made up from it, every answer compared to it.
 
-``BATCHER_SOAK=5000 pytest tests/server/test_schema.py`` makes up that many examples of each operation instead of a few.
+``BATCHER_SOAK=5000 pytest tests/server/openapi/test_schema.py`` makes up that many examples of each operation instead
+of a few.
 """
 
 import json

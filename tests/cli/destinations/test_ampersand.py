@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import airportsdata
 import pytest
 
+from tests.cli.conftest import write_csv
 from tests.cli.serving import KEY
 
 OWN = ("--provider", "salesforce", "--group-ref", "acme")
@@ -26,13 +26,6 @@ def to_server(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         return code, out, err
 
     return run
-
-
-def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def test_airports_travel_there_and_back(server: Any, load: Any, to_server: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from batcher.cli.destinations.choosing import FOR_A_SERVER, destination_of
 from batcher.cli.serve import command as serve
 from batcher.sandbox import Fault, HubSpotSandbox, SalesforceObject, SalesforceSandbox, Sandbox
 from batcher.server._service import LIMITS
+from tests.cli.conftest import write_csv
 from tests.cli.serving import Server
 from tests.sandbox.served import served
 
@@ -79,13 +79,6 @@ def salesforce() -> Iterator[Provider]:
 
 
 PROVIDERS: dict[str, Any] = {"hubspot": hubspot, "salesforce": salesforce}
-
-
-def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""HubSpot's requests: from HTTP to batches and records, and back."""

@@ -1,0 +1,1 @@
+"""Salesforce's requests: from HTTP to collections, records and queries, and back."""
