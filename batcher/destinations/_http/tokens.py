@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import attrs
 
-from batcher.destinations._http.sender import Secret
+from batcher.destinations._http.arguments import Secret
 from batcher.errors import BatcherError
 from batcher.outcomes import NotWritten, Refused, Retry
 

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, seconds_until, unauthorized
+from batcher._retry_after import retry_after, seconds_until
+from batcher.destinations._http.answers import TOO_LARGE, UNAUTHORIZED, Answer, json_of, unauthorized
 from batcher.destinations.ampersand.batches import (
     Contradiction,
     batch_verdicts,

@@ -12,8 +12,9 @@ from typing import Any, Self, cast
 
 import anyio
 
-from batcher.destinations._http.sender import Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._http.wire import checked_headers, quoted
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, quoted
+from batcher.destinations._http.requests import checked_headers
+from batcher.destinations._http.sender import Client, Sender
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.destinations.ampersand.matching import same_id
 from batcher.destinations.ampersand.operations import Operation, operation_of

@@ -6,8 +6,7 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import json_of
+from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations.ampersand.answers import reasons_of
 from batcher.errors import BatcherError
 

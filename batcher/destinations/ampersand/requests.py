@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from batcher.destinations._http.encoding import check_and_encode, check_json, encode
-from batcher.destinations._http.wire import link_of
+from batcher.destinations._http.requests import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import CREATE, UPSERT, Write, WriteType

@@ -24,8 +24,8 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from batcher._core.verdicts import listed
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, retry_after, unauthorized
+from batcher._retry_after import retry_after
+from batcher.destinations._http.answers import TOO_LARGE, UNAUTHORIZED, Answer, unauthorized
 from batcher.destinations.http_batch.details import details, reasons_of
 from batcher.destinations.http_batch.matching import is_verdict
 from batcher.destinations.http_batch.requests import Call

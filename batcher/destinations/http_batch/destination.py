@@ -11,9 +11,10 @@ from typing import Any, Self, cast
 
 import attrs
 
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url
 from batcher.destinations._http.encoding import check_and_encode, encode
-from batcher.destinations._http.sender import Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._http.wire import checked_headers
+from batcher.destinations._http.requests import checked_headers
+from batcher.destinations._http.sender import Client, Sender
 from batcher.destinations.http_batch.answers import Read, succeeded, verdicts_of
 from batcher.destinations.http_batch.details import details, failed_call
 from batcher.destinations.http_batch.jobs import JobLost, Poll, ended

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from batcher.destinations._http.answers import Answer
 from batcher.destinations._http.decoding import NotJSON
-from batcher.destinations._http.sender import Answer
 from batcher.outcomes import ErrorDetail, Refused, Retry
 
 _MESSAGES = ("message", "detail", "description", "error_description", "reason", "title", "error_message")

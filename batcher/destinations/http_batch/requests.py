@@ -8,10 +8,10 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
+from batcher.destinations._http.answers import Answer
 from batcher.destinations._http.decoding import decode
 from batcher.destinations._http.encoding import check_json, encode
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import checked_headers
+from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType

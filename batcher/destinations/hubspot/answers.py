@@ -26,8 +26,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
+from batcher._retry_after import retry_after, whole_number
+from batcher.destinations._http.answers import TOO_LARGE, UNAUTHORIZED, Answer, json_of, unauthorized
 from batcher.destinations.hubspot.batches import batch_verdicts, blame_of, details_of, listed
 from batcher.destinations.hubspot.requests import Item, Lane
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict

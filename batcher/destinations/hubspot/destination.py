@@ -11,10 +11,11 @@ from typing import Any, Self, cast
 
 import anyio
 
-from batcher.destinations._http.sender import Answer, Client, Secret, Sender, at_least_one, checked_base_url
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, quoted
+from batcher.destinations._http.sender import Client, Sender
 from batcher.destinations._http.tokens import Token, TokenSource, without_token
 from batcher.destinations._http.verifying import unknown
-from batcher.destinations._http.wire import json_of, quoted
 from batcher.destinations.hubspot.answers import may_have_culprits, verdicts_of
 from batcher.destinations.hubspot.links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations.hubspot.requests import (

@@ -8,8 +8,9 @@ from typing import Any
 
 import attrs
 
+from batcher.destinations._http.arguments import quoted
 from batcher.destinations._http.encoding import MAX_INTEGER, check_json, encode
-from batcher.destinations._http.wire import link_of, quoted
+from batcher.destinations._http.requests import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Association, Write, WriteType

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import attrs
 
-from batcher.destinations._http.sender import Answer, Secret
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.arguments import Secret
 from batcher.destinations._http.tokens import Token
-from batcher.destinations._http.wire import json_of
 from batcher.destinations.hubspot.answers import check_passing
 from batcher.destinations.hubspot.batches import details_of
 from batcher.outcomes import Refused, Retry

@@ -13,11 +13,10 @@ from typing import Any
 
 import attrs
 
+from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.sender import Answer
 from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
-from batcher.destinations._http.wire import json_of
 from batcher.destinations.hubspot.answers import check_passing
 from batcher.destinations.hubspot.batches import details_of, listed, result_of, texts
 from batcher.destinations.hubspot.requests import Item, Verb, folded

@@ -27,8 +27,8 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized
+from batcher._retry_after import retry_after
+from batcher.destinations._http.answers import TOO_LARGE, UNAUTHORIZED, Answer, json_of, unauthorized
 from batcher.destinations.salesforce.requests import Item
 from batcher.destinations.salesforce.results import (
     NO_REASON,

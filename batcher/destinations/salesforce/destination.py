@@ -11,7 +11,9 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self, cast
 
-from batcher.destinations._http.sender import Answer, Client, Secret, Sender, at_least_one, checked_base_url
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url
+from batcher.destinations._http.sender import Client, Sender
 from batcher.destinations._http.tokens import Token, TokenSource, without_token
 from batcher.destinations._http.verifying import unknown
 from batcher.destinations.protocol import Prepared

@@ -10,8 +10,9 @@ from zlib import crc32
 
 import attrs
 
+from batcher.destinations._http.arguments import quoted
 from batcher.destinations._http.encoding import check_and_encode, check_json, encode
-from batcher.destinations._http.wire import checked_headers, quoted
+from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import attrs
 
-from batcher.destinations._http.sender import Answer, Secret, checked_base_url
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.arguments import Secret, checked_base_url
 from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token
-from batcher.destinations._http.wire import json_of
 from batcher.destinations.salesforce.results import NO_REASON, details_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 import attrs
 
+from batcher._retry_after import retry_after
+from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.sender import Answer
 from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
-from batcher.destinations._http.wire import json_of, retry_after
 from batcher.destinations.salesforce.answers import check_passing
 from batcher.destinations.salesforce.requests import Item, same_id
 from batcher.destinations.salesforce.results import NO_REASON, details_of

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.ampersand import Ampersand
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.destinations.ampersand.requests import Item, item_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import Accepted, ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.ampersand.helpers import (
     BAD,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.outcomes import Refused, Rejected, Unknown, Written
 from batcher.writes import Write, WriteType

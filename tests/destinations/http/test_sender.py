@@ -12,7 +12,9 @@ import httpx
 import httpx2
 import pytest
 
-from batcher.destinations._http.sender import Answer, Secret, Sender, checked_base_url
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret, checked_base_url
+from batcher.destinations._http.sender import Sender
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Retry
 from tests.destinations import loopback

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from batcher.destinations._http.sender import Secret
+from batcher.destinations._http.arguments import Secret
 from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token, TokenSource, without_token
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry

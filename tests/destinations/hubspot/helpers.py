@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.hubspot import HubSpot
 from batcher.destinations.hubspot.answers import verdicts_of
 from batcher.destinations.hubspot.requests import VERBS, Item, Lane, Paths, item_of

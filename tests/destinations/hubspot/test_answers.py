@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import ErrorDetail, Rejected, Retry, Unknown, Written
 from tests.destinations.hubspot.helpers import (
     TOKEN,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.hubspot.links import LinkCall, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations.hubspot.requests import Paths
 from batcher.outcomes import Rejected, Unknown, Written

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown
 from tests.destinations.hubspot.helpers import NOW, TOKEN, answer, bad, create, delete, meant, read, update, upsert
 

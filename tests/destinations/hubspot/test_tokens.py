@@ -7,7 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from batcher.destinations._http.sender import Answer, Secret
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret
 from batcher.destinations.hubspot import HubSpot
 from batcher.destinations.hubspot.tokens import Grant, token_of
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry, Written

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher import Retry, Write, Written
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.hubspot.verifying import Question, outcomes, question_of
 from tests.destinations.hubspot.helpers import (
     LINK,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.salesforce import Salesforce
 from batcher.destinations.salesforce.answers import verdicts_of
 from batcher.destinations.salesforce.requests import Item, item_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.salesforce.answers import ApiUsage, session_expired, usage_of
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.salesforce.helpers import (

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Written
 from batcher.writes import Write, WriteType
 from tests.destinations.salesforce.helpers import (

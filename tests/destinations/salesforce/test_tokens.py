@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.salesforce.tokens import ClientCredentials, Fixed, JWTBearer, body_of, grant_of, token_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 from tests.destinations.salesforce.helpers import NO_REASON, ORG, TOKEN, answer, salesforce

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher import Retry, Write
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.salesforce.verifying import Question, outcomes, question_of
 from tests.destinations.salesforce.helpers import (
     LOCKED,
