@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
 from math import isinf
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import anyio
 
 from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, quoted
+from batcher.destinations._http.destination import HTTPDestination, ready
 from batcher.destinations._http.requests import checked_headers
-from batcher.destinations._http.sender import Client, Sender
+from batcher.destinations._http.sender import Client
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.destinations.ampersand.matching import same_id
 from batcher.destinations.ampersand.operations import Operation, operation_of
@@ -41,11 +40,9 @@ __all__ = ["Ampersand", "Operation"]
 _MAX_RECORDS = 100
 _MAX_HOURS = 48
 _MAX_MINUTES = 1440
-# Lanes that are kept ready. Headers belong to a lane, so there may be any number of them.
-_READY_LANES = 1024
 
 
-class Ampersand:
+class Ampersand(HTTPDestination):
     """Write records through Ampersand's Write API.
 
     A record gets an id and data only if the answer says for certain that they are its own. The API pairs results
@@ -103,6 +100,13 @@ class Ampersand:
         platform_url: str = "https://api.withampersand.com",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(
+            client,
+            timeout=timeout,
+            max_answer_bytes=max_answer_bytes,
+            clock=clock,
+            secrets={"x-api-key": Secret("api_key", api_key)},
+        )
         _one_of("provider", provider, (None, "salesforce", "hubspot"))
         _one_of("mode", mode, ("synchronous", "asynchronous"))
         if headers and provider != "salesforce":
@@ -117,14 +121,7 @@ class Ampersand:
         self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
         self._base_url = checked_base_url("base_url", base_url)
         self._platform_url = checked_base_url("platform_url", platform_url)
-        self._clock = clock
-        self._sender = Sender(
-            client,
-            timeout=timeout,
-            max_answer_bytes=max_answer_bytes,
-            secrets={"x-api-key": Secret("api_key", api_key)},
-        )
-        self._lane = lru_cache(maxsize=_READY_LANES)(self._make_lane)
+        self._lane = ready(self._make_lane)
 
     def __repr__(self) -> str:
         return f"Ampersand({self._project!r}, {self._integration!r}, provider={self._provider!r})"
@@ -140,10 +137,7 @@ class Ampersand:
         headers = self._headers
         if write.headers:
             headers = tuple(sorted((dict(headers) | checked_headers(write.headers)).items()))
-        try:
-            lane = self._lane(write.object, write.type, headers)
-        except ValueError as error:
-            raise InvalidRecord(str(error)) from None
+        lane = self._lane(write.object, write.type, headers)
         identity: Hashable = None
         if item.record_id is not None:
             place = (self._base_url, self._project, self._integration, self._group_ref)
@@ -171,8 +165,8 @@ class Ampersand:
         :raises BatcherNotOpen: outside of ``async with``
         """
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
-        path, body = request_of(shared, records, all_or_none)
-        answer = await self._sender.request("POST", self._base_url + path, body)
+        method, path, body = request_of(shared, records, all_or_none)
+        answer = await self._sender.request(method, self._base_url + path, body)
         return verdicts_of(
             answer,
             records,
@@ -206,17 +200,6 @@ class Ampersand:
             if operation.ended or not wait:
                 return operation
             await anyio.sleep(pause)
-
-    async def __aenter__(self) -> Self:
-        """Make the client, unless one was given."""
-        await self._sender.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the client that was made here."""
-        await self._sender.close(kind, error, trace)
 
     def _make_lane(self, object: str, type: WriteType, headers: tuple[tuple[str, str], ...]) -> Lane:
         name = quoted("object", object)

@@ -49,15 +49,15 @@ class Item:
     """Whether associations go with it, whose failure the API reports apart."""
 
 
-def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, bytes]:
-    """Return the path and the body of one call: a join of ready pieces.
+def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, str, bytes]:
+    """Return the method, the path and the body of one call: a join of ready pieces.
 
     One record travels as ``record``, whose answer says the most about it; more travel as ``batch``.
     """
     if len(items) == 1:
-        return lane.path, b"".join((lane.envelope, b',"record":', items[0].piece, b"}"))
+        return "POST", lane.path, b"".join((lane.envelope, b',"record":', items[0].piece, b"}"))
     policy, pieces = _ALL_OR_NONE if all_or_none else b"", b'},{"record":'.join([item.piece for item in items])
-    return lane.path, b"".join((lane.envelope, policy, b',"batch":[{"record":', pieces, b"}]}"))
+    return "POST", lane.path, b"".join((lane.envelope, policy, b',"batch":[{"record":', pieces, b"}]}"))
 
 
 def record_of(item: Item) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from math import inf, isinf
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import attrs
 
 from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url
+from batcher.destinations._http.destination import HTTPDestination
 from batcher.destinations._http.encoding import check_and_encode, encode
 from batcher.destinations._http.requests import checked_headers
-from batcher.destinations._http.sender import Client, Sender
+from batcher.destinations._http.sender import Client
 from batcher.destinations.http_batch.answers import Read, succeeded, verdicts_of
 from batcher.destinations.http_batch.details import details, failed_call
 from batcher.destinations.http_batch.jobs import JobLost, Poll, ended
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-class HttpBatch:
+class HttpBatch(HTTPDestination):
     """Write records to any batch endpoint: one function makes the request, another reads the answer.
 
     What HTTP itself says of a call needs no code: what never left, what was lost, what is throttled, refused or broken
@@ -107,6 +107,14 @@ class HttpBatch:
         client: Client | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        own = checked_headers(headers or {})
+        super().__init__(
+            client,
+            timeout=timeout,
+            max_answer_bytes=max_answer_bytes,
+            clock=clock,
+            secrets={name: Secret.field(value) for name, value in own.items()},
+        )
         self._base_url = checked_base_url("base_url", base_url)
         for name, function in (("request", request), ("read", read), ("identity", identity), ("poll", poll)):
             if not (callable(function) or (function is None and name in ("identity", "poll"))):
@@ -121,19 +129,11 @@ class HttpBatch:
             max_in_flight=inf if max_in_flight is None else at_least_one("max_in_flight", max_in_flight),
             all_or_none=all_or_none,
         )
-        own = checked_headers(headers or {})
         self._own_headers = frozenset(own)
         self._identity = identity or _identity_of
         self._statuses = frozenset(statuses)
         self._poll_interval = _finite("poll_interval", poll_interval)
         self._poll_timeout = _finite("poll_timeout", poll_timeout)
-        self._clock = clock
-        self._sender = Sender(
-            client,
-            timeout=timeout,
-            max_answer_bytes=max_answer_bytes,
-            secrets={name: Secret.field(value) for name, value in own.items()},
-        )
 
     def __repr__(self) -> str:
         return f"HttpBatch({self._base_url!r})"
@@ -203,17 +203,6 @@ class HttpBatch:
             timeout=self._poll_timeout,
             clock=self._clock,
         )
-
-    async def __aenter__(self) -> Self:
-        """Make the client, unless one was given."""
-        await self._sender.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the client that was made here."""
-        await self._sender.close(kind, error, trace)
 
 
 def _identity_of(write: Write) -> Hashable:

@@ -39,6 +39,7 @@ _NOT_NOW = frozenset({408, 425})
 _LOCKED, _MOVING, _THROTTLED = 423, 477, 429
 _WITHOUT_CULPRIT = UNAUTHORIZED | _SAME_FOR_EACH | _NOT_NOW | {_LOCKED, _MOVING, _THROTTLED}
 _LOCK_SECONDS = 2.0
+_UNAUTHORIZED = 401
 _NO_USE = frozenset({522, 525, 526})
 _AWAY = frozenset({502, 503, 504, 521, 523, 524})
 _MOVED = frozenset({301, 307, 308})
@@ -51,6 +52,11 @@ _DAILY = "DAILY"
 _DAY_IS_OVER = (
     "the account has used up HubSpot's daily limit of calls, which is reset at midnight in the time zone of the account"
 )
+
+
+def is_token_refused(answer: Answer) -> bool:
+    """Return whether a new access token may help. Nothing was applied then."""
+    return answer.status == _UNAUTHORIZED
 
 
 def verdicts_of(answer: Answer, items: Sequence[Item], lane: Lane, *, now: float, all_or_none: bool) -> list[Verdict]:

@@ -117,8 +117,8 @@ class Paths:
         return f"{root}/{quoted('object', source)}/{quoted('object', target)}/batch/create"
 
 
-def body_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> bytes:
-    """Return the body of one call: a join of ready pieces.
+def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, str, bytes]:
+    """Return the method, the path and the body of one call: a join of ready pieces.
 
     The trace ids, which ask for partial success, are the positions in the call: unique in it, and that is all
     that HubSpot wants.
@@ -126,7 +126,7 @@ def body_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> bytes:
     pieces: Iterable[bytes] = (item.piece for item in items)
     if lane.verb.traced and not all_or_none:
         pieces = (b'{"objectWriteTraceId":"%d",%b' % (index, item.piece[1:]) for index, item in enumerate(items))
-    return b"".join((INPUTS, b",".join(pieces), b"]}"))
+    return "POST", lane.path, b"".join((INPUTS, b",".join(pieces), b"]}"))
 
 
 def item_of(write: Write) -> Item:

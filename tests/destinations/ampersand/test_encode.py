@@ -20,7 +20,7 @@ def request(db: Ampersand, *writes: Write, all_or_none: bool = False) -> tuple[s
     prepared = [db.encode(write) for write in writes]
     assert len({each.lane for each in prepared}) == 1
     lane: Any = prepared[0].lane
-    path, body = request_of(lane, [each.item for each in prepared], all_or_none)
+    _, path, body = request_of(lane, [each.item for each in prepared], all_or_none)
     envelope = body if len(writes) == 1 else lane.envelope
     assert len(body) <= len(envelope) + sum(each.size_bytes for each in prepared) + 60
     return path, json.loads(body)

@@ -32,13 +32,13 @@ def grant() -> Grant:
 
 def test_the_request_for_a_token() -> None:
     """
-    A form as in RFC 6749, its values encoded.
+    A form as in RFC 6749.
     """
-    assert parse_qs(grant().form().decode()) == {
-        "grant_type": ["refresh_token"],
-        "client_id": ["my app"],
-        "client_secret": ["s&1"],
-        "refresh_token": ["r=1"],
+    assert grant().form() == {
+        "grant_type": "refresh_token",
+        "client_id": "my app",
+        "client_secret": "s&1",
+        "refresh_token": "r=1",
     }
 
 
@@ -56,9 +56,9 @@ def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
     """
     It ends when the issuer says, or else after the half hour that is documented.
     """
-    token = token_of(answer(200, body), NOW)
+    token = token_of(answer(200, body), "https://x", NOW)
 
-    assert (token.secret.reveal(), token.expires_at) == ("t", expires_at)
+    assert (token.secret.reveal(), token.base_url, token.expires_at) == ("t", "https://x", expires_at)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
     What may pass is to be tried again, in the time that the issuer asks for.
     """
     with pytest.raises(Retry) as caught:
-        token_of(answer(status, body, **headers), NOW)
+        token_of(answer(status, body, **headers), "https://x", NOW)
 
     assert caught.value.after == after
 
@@ -99,7 +99,7 @@ def test_no_token_to_be_had(status: int, body: Any, detail: ErrorDetail) -> None
     A grant that was revoked is not tried again.
     """
     with pytest.raises(Refused) as caught:
-        token_of(answer(status, body), NOW)
+        token_of(answer(status, body), "https://x", NOW)
 
     assert caught.value.errors == (detail,)
 
@@ -284,4 +284,4 @@ async def test_an_answer_of_the_issuer_that_breaks_off() -> None:
     Half a token is none.
     """
     with pytest.raises(Retry, match="without an access token"):
-        token_of(Answer(200, flaw="the answer broke off"), NOW)
+        token_of(Answer(200, flaw="the answer broke off"), "https://x", NOW)

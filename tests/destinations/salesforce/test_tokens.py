@@ -5,7 +5,6 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import parse_qs
 
 import jwt
 import pytest
@@ -13,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from batcher.destinations._http.answers import Answer
-from batcher.destinations.salesforce.tokens import ClientCredentials, Fixed, JWTBearer, body_of, grant_of, token_of
+from batcher.destinations._http.tokens import Token
+from batcher.destinations.salesforce.tokens import ClientCredentials, JWTBearer, grant_of, token_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 from tests.destinations.salesforce.helpers import NO_REASON, ORG, TOKEN, answer, salesforce
 
@@ -47,11 +47,10 @@ def test_a_token_that_is_given_is_the_only_one() -> None:
     """
     It is for the address that it was given with.
     """
-    fixed = grant(access_token=TOKEN, client_id=None)
+    token = grant(access_token=TOKEN, client_id=None)
 
-    assert isinstance(fixed, Fixed)
-    assert fixed.token.secret.reveal() == TOKEN
-    assert fixed.token.details == {"instance_url": ORG}
+    assert isinstance(token, Token)
+    assert (token.secret.reveal(), token.base_url) == (TOKEN, ORG)
 
 
 def test_the_request_by_client_credentials() -> None:
@@ -61,8 +60,8 @@ def test_the_request_by_client_credentials() -> None:
     found = grant(client_id="a&b", client_secret=TOKEN)
 
     assert isinstance(found, ClientCredentials)
-    form = parse_qs(body_of(found, 0.0).decode())
-    assert form == {"grant_type": ["client_credentials"], "client_id": ["a&b"], "client_secret": [TOKEN]}
+    form = found.form(0.0)
+    assert form == {"grant_type": "client_credentials", "client_id": "a&b", "client_secret": TOKEN}
     assert TOKEN not in repr(found)
 
 
@@ -76,12 +75,11 @@ def test_the_request_by_a_signature(encoded: bool) -> None:
     found = grant("https://test.salesforce.com/", client_id="app", username="ada@example.com", private_key=key)
 
     assert isinstance(found, JWTBearer)
-    form = parse_qs(body_of(found, 4_000_000_000.5).decode())
+    form = found.form(4_000_000_000.5)
     assert form.keys() == {"grant_type", "assertion"}
-    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
-    (assertion,) = form["assertion"]
+    assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     audience = "https://test.salesforce.com"
-    claims = jwt.decode(assertion, public_pem(), algorithms=["RS256"], audience=audience)
+    claims = jwt.decode(form["assertion"], public_pem(), algorithms=["RS256"], audience=audience)
     assert claims == {"iss": "app", "sub": "ada@example.com", "aud": audience, "exp": 4_000_000_120}
     assert text.splitlines()[1] not in repr(found)
     assert "ada@example.com" not in repr(found)
@@ -146,11 +144,11 @@ def test_a_token_comes_with_its_instance() -> None:
     body = {"access_token": TOKEN, "instance_url": f"{NA1}/", "token_type": "Bearer", "issued_at": "1", "id": "x"}
     token = token_of(answer(200, body), ORG)
 
-    assert (token.secret.reveal(), token.details) == (TOKEN, {"instance_url": NA1})
+    assert (token.secret.reveal(), token.base_url) == (TOKEN, NA1)
     assert token.expires_at == float("inf")
     assert TOKEN not in repr(token)
     local = {**body, "instance_url": "http://127.0.0.1:1"}
-    assert token_of(answer(200, local), "http://127.0.0.1:2").details == {"instance_url": "http://127.0.0.1:1"}
+    assert token_of(answer(200, local), "http://127.0.0.1:2").base_url == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
