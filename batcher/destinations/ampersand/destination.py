@@ -34,8 +34,6 @@ from batcher.outcomes import Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-__all__ = ["Ampersand", "Operation"]
-
 # The API's own limits: records of one batch, hours of a retry deadline, minutes of an auto-batch delay.
 _MAX_RECORDS = 100
 _MAX_HOURS = 48
@@ -127,10 +125,7 @@ class Ampersand(HTTPDestination):
         return f"Ampersand({self._project!r}, {self._integration!r}, provider={self._provider!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         if write.headers and self._provider != "salesforce":
             raise InvalidRecord("headers are for provider='salesforce' only: leave them out")
         item = item_of(write, self._provider)
@@ -158,12 +153,7 @@ class Ampersand(HTTPDestination):
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call; see :meth:`Destination.send`."""
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
         method, path, body = request_of(shared, records, all_or_none)
         answer = await self._sender.request(method, self._base_url + path, body)

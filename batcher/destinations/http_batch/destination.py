@@ -10,36 +10,20 @@ from typing import Any, cast
 
 import attrs
 
+from batcher.destinations._http.answers import Answer, succeeded
 from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url
 from batcher.destinations._http.destination import HTTPDestination
 from batcher.destinations._http.encoding import check_and_encode, encode
 from batcher.destinations._http.requests import checked_headers
 from batcher.destinations._http.sender import Client
-from batcher.destinations.http_batch.answers import Read, succeeded, verdicts_of
-from batcher.destinations.http_batch.details import details, failed_call
+from batcher.destinations.http_batch.answers import Read, verdicts_of
 from batcher.destinations.http_batch.jobs import JobLost, Poll, ended
-from batcher.destinations.http_batch.matching import all_but, by_key, by_lists, in_order, unprocessed
-from batcher.destinations.http_batch.requests import Answer, Call, Item, Lane, Request, lane_of, sent_as
+from batcher.destinations.http_batch.requests import Call, Item, Lane, Request, lane_of, sent_as
 from batcher.destinations.protocol import Prepared
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
-
-__all__ = [
-    "Answer",
-    "Call",
-    "HttpBatch",
-    "Item",
-    "Request",
-    "all_but",
-    "by_key",
-    "by_lists",
-    "details",
-    "failed_call",
-    "in_order",
-    "unprocessed",
-]
 
 
 class HttpBatch(HTTPDestination):
@@ -139,10 +123,7 @@ class HttpBatch(HTTPDestination):
         return f"HttpBatch({self._base_url!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         lane = lane_of(write, self._types, self._own_headers)
         record, piece = check_and_encode(write.record)
         # A copy, for what identity() does to it is not the caller's affair.
@@ -163,12 +144,7 @@ class HttpBatch(HTTPDestination):
         return attrs.evolve(self._rules, idempotent=cast(Lane, lane).type in self._idempotent)
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call; see :meth:`Destination.send`."""
         shared = cast(Lane, lane)
         call = Call(shared.object, shared.type, tuple(items), all_or_none, shared.by, dict(shared.headers))
         try:

@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 import anyio
 
-from batcher.destinations._http.answers import Answer
-from batcher.destinations.http_batch.answers import succeeded, wait_of
+from batcher.destinations._http.answers import Answer, succeeded, wait_of
 from batcher.destinations.http_batch.requests import Call, Request
 from batcher.outcomes import Retry
 

@@ -8,15 +8,12 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
-from batcher.destinations._http.answers import Answer
 from batcher.destinations._http.decoding import decode
 from batcher.destinations._http.encoding import check_json, encode
 from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType
-
-__all__ = ["Answer", "Call", "Item", "Lane", "Request"]
 
 _FORM, _JSON, _LINES = "application/x-www-form-urlencoded", "application/json", "application/x-ndjson"
 # They say where a message ends, who is asked, and how it is packed: not for those who write records.

@@ -35,8 +35,6 @@ from batcher.outcomes import Outcome, Refused, Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-__all__ = ["HubSpot"]
-
 _MAX_RECORDS = max(verb.max_records for verb in VERBS.values())
 _WAY_OUT = "check client_id and client_secret, and install the app in the account again for a new refresh_token"
 # Extra calls for associations that a batch may cost while the ones that HubSpot refuses are looked for; 50 as in
@@ -121,10 +119,7 @@ class HubSpot(HTTPDestination):
         return f"HubSpot({self._base_url!r}, api_version={self._paths.version!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         item = item_of(write)
         lane = self._lane(write.object, write.type, write.by)
         identity: Hashable = None
@@ -149,12 +144,7 @@ class HubSpot(HTTPDestination):
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call, and another one for associations, and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call, and others for associations that follow it; see :meth:`Destination.send`."""
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
         try:
             answer = await self._api.request(*request_of(shared, records, all_or_none))
@@ -164,11 +154,7 @@ class HubSpot(HTTPDestination):
         return await self._link(shared, records, verdicts)
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
-        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
-
-        :raises Retry: nothing was learned; ask again later
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         shared = cast(Lane, lane)
         question = question_of(cast(Sequence[Item], items), self._unique[shared.object])
         body = question.body

@@ -14,12 +14,14 @@ from typing import Any
 import attrs
 
 from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.details import listed, texts
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
 from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
 from batcher.destinations.hubspot.answers import check_passing
-from batcher.destinations.hubspot.batches import details_of, listed, result_of, texts
+from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Verb, folded
+from batcher.destinations.hubspot.results import result_of
 from batcher.outcomes import Outcome, Retry
 
 READ = Verb("read")

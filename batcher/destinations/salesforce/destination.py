@@ -38,8 +38,6 @@ from batcher.outcomes import Outcome, Refused, Verdict
 from batcher.policies import LaneRules
 from batcher.writes import Write, WriteType
 
-__all__ = ["ApiUsage", "Salesforce"]
-
 _VERSION = re.compile(r"([1-9][0-9]{1,2})\.0")
 _WAY_OUT = "check the app and its rights in Salesforce, and the credentials given here"
 
@@ -161,10 +159,7 @@ class Salesforce(HTTPDestination):
         return self._limits
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         since = CAPABILITIES[write.type].since
         if self._release < since:
             raise InvalidRecord(f"{write.type.value}s need api_version='{since}.0' or later, not {self._api_version!r}")
@@ -191,12 +186,7 @@ class Salesforce(HTTPDestination):
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call; see :meth:`Destination.send`."""
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
         request = request_of(shared, records, all_or_none)
         try:
@@ -206,11 +196,7 @@ class Salesforce(HTTPDestination):
         return verdicts_of(answer, records, all_or_none=all_or_none, now=self._clock())
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
-        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
-
-        :raises Retry: nothing was learned; ask again later
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         shared = cast(Lane, lane)
         question = question_of(shared.object, self._unique[shared.object.lower()], cast(Sequence[Item], items))
         request = question.request(self._api_version)

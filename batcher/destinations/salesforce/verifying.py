@@ -14,14 +14,14 @@ from urllib.parse import quote
 
 import attrs
 
-from batcher._retry_after import retry_after
-from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.answers import Answer, json_of, wait_of
+from batcher.destinations._http.details import NO_REASON
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
 from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
 from batcher.destinations.salesforce.answers import check_passing
+from batcher.destinations.salesforce.details import details_of
 from batcher.destinations.salesforce.requests import Item, same_id
-from batcher.destinations.salesforce.results import NO_REASON, details_of
 from batcher.outcomes import Outcome, Retry
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -123,7 +123,7 @@ def outcomes(answer: Answer, question: Question, *, now: float) -> list[Outcome]
     :raises Retry: nothing was learned; ask again later
     """
     status, body = answer.status, json_of(answer)
-    check_passing(status, body, retry_after(answer.headers.get("retry-after", ""), now))
+    check_passing(status, body, wait_of(answer, now))
     if status == 200 and answer.flaw is not None:
         raise Retry(f"HTTP {status}: {answer.flaw}")
     if status == 200:  # there is an answer inside of the answer, with a status of its own

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batcher.destinations._http.answers import Answer
-from batcher.destinations.ampersand import batches
+from batcher.destinations.ampersand import results as reading
 from batcher.destinations.ampersand.answers import verdicts_of
-from batcher.destinations.ampersand.batches import written_in_order
+from batcher.destinations.ampersand.results import written_in_order
 from batcher.outcomes import Refused, Retry, Unknown, Written
 from batcher.writes import Write
 from tests.destinations.ampersand.helpers import LINK, answer, counted, create, good, items_of, read, update
@@ -70,7 +70,7 @@ def test_p02_the_short_way_says_what_the_careful_one_says(asked: Any, provider: 
     reply = answer(200, body)
 
     short = told(reply, writes, provider, group)
-    with mock.patch.object(batches, "written_in_order", return_value=None):
+    with mock.patch.object(reading, "written_in_order", return_value=None):
         careful = told(reply, writes, provider, group)
 
     assert short == careful
@@ -86,7 +86,7 @@ def test_the_usual_answer_takes_the_short_way(writes: list[Write]) -> None:
     results = [{**good(LONG), "errors": []}, {**good("id2"), "more": 1}]
     known = SHORT if writes[0].type == "update" else LONG
 
-    with mock.patch.object(batches, "whose", side_effect=AssertionError("the careful way")):
+    with mock.patch.object(reading, "whose", side_effect=AssertionError("the careful way")):
         verdicts = read(answer(200, counted(2, 0, results)), writes, "salesforce")
 
     assert verdicts == [Written(known), Written("id2")]
