@@ -40,6 +40,17 @@ class Sent:
 
 
 @attrs.frozen
+class Question:
+    """What is to be asked of the records of one call."""
+
+    by: str
+    """The unique property."""
+    sent: tuple[Sent, ...] = attrs.field(repr=False)
+    request: tuple[str, bytes] | None = attrs.field(repr=False)
+    """The path and the body; None if no record can be asked for."""
+
+
+@attrs.frozen
 class Found:
     """A record that the provider shows."""
 

@@ -156,12 +156,12 @@ class HubSpot(HTTPDestination):
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
         """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         shared = cast(Lane, lane)
-        question = question_of(cast(Sequence[Item], items), self._unique[shared.object])
-        body = question.body
-        if body is None or len(body) > self._max_request_bytes:
+        path = self._paths.batch(shared.object, READ)
+        question = question_of(cast(Sequence[Item], items), self._unique[shared.object], path)
+        if question.request is None or len(question.request[1]) > self._max_request_bytes:
             return unknown(len(items), "no record has a unique value, or they do not fit a call")
         try:
-            answer = await self._api.request("POST", self._paths.batch(shared.object, READ), body)
+            answer = await self._api.request("POST", *question.request)
         except Refused:  # by the issuer of tokens
             return unknown(len(items), "no access token")
         return outcomes(answer, question, now=self._clock())

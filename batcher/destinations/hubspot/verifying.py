@@ -11,13 +11,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations._http.details import listed, texts
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
+from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unique_names, unknown
 from batcher.destinations.hubspot.answers import check_passing
 from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Verb, folded
@@ -49,30 +47,19 @@ def checked_unique(given: Mapping[str, str] | None) -> dict[str, str]:
     return _ALWAYS | named
 
 
-@attrs.frozen
-class Question:
-    """What is to be asked of the records of one call."""
-
-    by: str
-    """The unique property."""
-    sent: tuple[Sent, ...] = attrs.field(repr=False)
-
-    @property
-    def body(self) -> bytes | None:
-        """What to send; None if no record has a value by which it could be looked for."""
-        # Each value once: HubSpot refuses a batch that names one record twice.
-        values = {each.key: each.fields[self.by].strip() for each in self.sent if each.key is not None}
-        names = sorted({name for each in self.sent for name in each.fields})
-        inputs = [{"id": value} for value in values.values()]
-        return encode({"idProperty": self.by, "properties": names, "inputs": inputs}) if inputs else None
-
-
-def question_of(items: Sequence[Item], by: str) -> Question:
+def question_of(items: Sequence[Item], by: str, path: str) -> Question:
     """Return what to ask.
 
     :param by: the unique property
+    :param path: where objects are read
     """
-    return Question(by, tuple(_sent(json.loads(item.piece), by) for item in items))
+    sent = tuple(_sent(json.loads(item.piece), by) for item in items)
+    # Each value once: HubSpot refuses a batch that names one record twice.
+    values = {each.key: each.fields[by].strip() for each in sent if each.key is not None}
+    names = sorted({name for each in sent for name in each.fields})
+    inputs = [{"id": value} for value in values.values()]
+    body = encode({"idProperty": by, "properties": names, "inputs": inputs})
+    return Question(by, sent, (path, body) if inputs else None)
 
 
 def _sent(members: Mapping[str, Any], by: str) -> Sent:

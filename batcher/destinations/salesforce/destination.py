@@ -22,6 +22,7 @@ from batcher.destinations.salesforce.requests import (
     CAPABILITIES,
     FIRST_VERSION,
     MAX_RECORDS,
+    Headers,
     Item,
     Lane,
     identity_of,
@@ -198,12 +199,12 @@ class Salesforce(HTTPDestination):
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
         """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         shared = cast(Lane, lane)
-        question = question_of(shared.object, self._unique[shared.object.lower()], cast(Sequence[Item], items))
-        request = question.request(self._api_version)
-        if request is None or len(request[1]) > self._max_request_bytes:
+        by = self._unique[shared.object.lower()]
+        question = question_of(cast(Sequence[Item], items), by, shared.object, self._api_version)
+        if question.request is None or len(question.request[1]) > self._max_request_bytes:
             return unknown(len(items), "no record has a unique value that can be asked for, or they do not fit a call")
         try:
-            answer = await self._api.request("POST", *request, dict(shared.headers))
+            answer = await self._api.request("POST", *question.request, dict(shared.headers))
         except Refused:  # by the issuer of tokens
             return unknown(len(items), "no access token")
         return outcomes(answer, question, now=self._clock())
@@ -218,14 +219,7 @@ class Salesforce(HTTPDestination):
     def _watch(self, answer: Answer) -> None:
         self._limits = usage_of(answer) or self._limits
 
-    def _make_lane(
-        self,
-        object: str,
-        type: WriteType,
-        by: str | None,
-        headers: tuple[tuple[str, str], ...],
-        partition: int | None,
-    ) -> Lane:
+    def _make_lane(self, object: str, type: WriteType, by: str | None, headers: Headers, partition: int | None) -> Lane:
         return Lane(object, type, path_of(self._api_version, object, by), headers, partition)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import attrs
@@ -16,6 +16,8 @@ from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
@@ -66,7 +68,7 @@ class Lane:
     """Create, update, upsert or delete."""
     path: str
     """Where the call goes. It names the external id field of an upsert."""
-    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    headers: Headers = attrs.field(default=(), repr=False)
     """Header fields of the call, by name."""
     partition: int | None = None
     """Which of the lanes of this object and type holds the records of a parent; None if nothing is kept together."""
