@@ -1,94 +1,21 @@
 """HttpBatch: through the writer, with both clients, on both loops."""
 
-import json
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
-from batcher import (
-    AutoBatchPolicy,
-    InvalidRecord,
-    RecordNotWritten,
-    RecordRejected,
-    RecordUnknown,
-    Rejected,
-    RetryPolicy,
-    RolledBack,
-    Write,
-    Writer,
-)
+from batcher import InvalidRecord, RecordNotWritten, RecordRejected, RolledBack, Write, Writer
 from batcher.destinations.http_batch import Call, Request
-from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Refused, Retry, Written
-from tests.api import gather
 from tests.destinations import loopback
-from tests.destinations.http_batch.helpers import KEY, http_batch
+from tests.destinations.http_batch.helpers import http_batch
 from tests.destinations.loopback import answers, response, served
+from tests.destinations.service import ONCE, Service
 
 pytestmark = pytest.mark.anyio
-
-ONCE = RetryPolicy(max_attempts=1)
-
-
-class Service:
-    """An endpoint that refuses the whole call if a record of it is bad, and else answers in order."""
-
-    def __init__(self, module: Any) -> None:
-        self.calls: list[list[Any]] = []
-        self.requests: list[Any] = []
-        self.module = module
-        self.client = module.AsyncClient(transport=module.MockTransport(self.answer))
-
-    def answer(self, request: Any) -> Any:
-        records = json.loads(request.content)["records"]
-        self.requests.append(request)
-        self.calls.append(records)
-        if any(record.get("bad") for record in records):
-            return self.module.Response(422, json={"error": {"type": "INVALID", "message": "no"}})
-        return self.module.Response(200, json=[{"ok": f"id of {record['n']}"} for record in records])
-
-    def writer(self, max_delay: float = 0.0, **options: Any) -> Writer:
-        policy = AutoBatchPolicy(max_delay=max_delay)
-        return Writer(http_batch(client=self.client, **options), retry=ONCE, auto_batch=policy)
-
-
-@pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
-async def service(request: pytest.FixtureRequest) -> AsyncIterator[Service]:
-    service = Service(request.param)
-    async with service.client:
-        yield service
-
-
-async def test_a_batch_travels_in_one_call_and_each_caller_gets_its_own(service: Service) -> None:
-    """
-    150 callers, two calls, as many ids; header fields of the destination and of the writes go along.
-    """
-    async with service.writer(headers={"Authorization": f"Bearer {KEY}"}) as crm:
-        results = await gather(
-            *(partial(crm.submit, Write("contacts", "create", {"n": n}, headers={"X-Mru": "no"})) for n in range(150))
-        )
-    assert [each.record_id for each in results] == [f"id of {n}" for n in range(150)]
-    assert [len(call) for call in service.calls] == [100, 50]
-    (request, _) = service.requests
-    assert request.headers["authorization"] == f"Bearer {KEY}"
-    assert request.headers["x-mru"] == "no"
-    assert request.headers["content-type"] == "application/json"
-    assert str(request.url) == "https://api.example.com/contacts/batch"
-
-
-async def test_p04_the_culprit_of_a_refused_call_is_found(service: Service) -> None:
-    """
-    One bad record of a hundred: ninety-nine are written.
-    """
-    async with service.writer() as crm:
-        outcomes = await crm.submit_all([Write("a", "create", {"n": n, "bad": n == 30}) for n in range(100)])
-
-    assert [index for index, each in enumerate(outcomes) if not each.ok] == [30]
-    assert isinstance(outcomes[30], Rejected) and outcomes[30].errors[0].code == "INVALID"
 
 
 async def test_p05_a_group_is_one_call(service: Service) -> None:
@@ -174,7 +101,7 @@ async def test_batches_are_cut_to_fit_if_the_overhead_is_told(service: Service) 
         made.append(len(call.items))
         return Request("POST", "/x", json={"records": [{**item.record, "pad": "x" * 200} for item in call.items]})
 
-    async with service.writer(5.0, request=request, max_bytes=1000, overhead=210) as crm:
+    async with service.writer(max_delay=5.0, request=request, max_bytes=1000, overhead=210) as crm:
         outcomes = await crm.submit_all([Write("a", "create", {"n": n}) for n in range(16)])
 
     assert all(each.ok for each in outcomes)
@@ -191,16 +118,6 @@ async def test_p06_writes_of_one_record_go_one_after_the_other(service: Service)
     assert [[record["n"] for record in call] for call in service.calls] == [[0], [1], [2]]
 
 
-async def test_it_is_open_within_async_with_only(service: Service) -> None:
-    """
-    As every destination.
-    """
-    destination = http_batch(client=service.client)
-    prepared = destination.encode(Write("a", "create", {"n": 1}))
-    with pytest.raises(BatcherNotOpen):
-        await destination.send(prepared.lane, [prepared.item], all_or_none=False)
-
-
 @pytest.fixture(params=[None, httpx, httpx2], ids=["own", "httpx", "httpx2"])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param is None:
@@ -208,32 +125,6 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     else:
         async with request.param.AsyncClient() as made:
             yield made
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "error", "applied"),
-    [
-        (answers(response(b'[{"ok": "1"}]')), None, "yes"),
-        (answers(response(b'[{"ok"', 200, 1000)), RecordUnknown, "maybe"),
-        (answers(response(b"", 429)), RecordNotWritten, "no"),
-        (answers(response(b"no", 400)), RecordRejected, "no"),
-        (loopback.resets_after_reading, RecordUnknown, "maybe"),
-        (loopback.closes_after_reading, RecordUnknown, "maybe"),
-        (loopback.stops_within_the_body, RecordUnknown, "maybe"),
-    ],
-)
-async def test_p07_over_a_real_connection(client: Any, behaviour: Any, error: Any, applied: str) -> None:
-    """
-    Reset, cut off, refused or answered: whether it was applied is told as far as it is known.
-    """
-    timeout = 1.0 if behaviour is loopback.stops_within_the_body else 20.0
-    async with served(behaviour) as url, Writer(http_batch(url, client=client, timeout=timeout), retry=ONCE) as crm:
-        if error is None:
-            assert (await crm.create("a", {"n": 1})).record_id == "1"
-        else:
-            with pytest.raises(error) as caught:
-                await crm.create("a", {"n": 1})
-            assert caught.value.applied == applied
 
 
 async def test_p07_a_job_over_a_connection_that_breaks(client: Any) -> None:

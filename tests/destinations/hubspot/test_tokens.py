@@ -127,7 +127,6 @@ class Service:
         self.issued = 0
         self.forms: list[dict[str, list[str]]] = []
         self.writes: list[str] = []
-        self.refuse = False
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -143,7 +142,7 @@ class Service:
             return httpx.Response(200, json={"access_token": f"t{self.issued}", "expires_in": 1800})
         shown = request.headers["authorization"]
         self.writes.append(shown)
-        if self.refuse or shown != f"Bearer t{self.issued}":
+        if shown != f"Bearer t{self.issued}":
             return httpx.Response(401, json={"category": "EXPIRED_AUTHENTICATION", "message": "m"})
         return httpx.Response(201, json=done([good("1")]))
 
@@ -151,10 +150,10 @@ class Service:
         return hubspot(**GRANT, client=self.client, clock=anyio.current_time)
 
 
-async def sent(db: HubSpot, group: bool = False) -> Any:
+async def sent(db: HubSpot) -> Any:
     """The verdict of one create, or what was raised."""
     prepared = db.encode(create())
-    (result,) = await gather(lambda: db.send(prepared.lane, [prepared.item], all_or_none=group))
+    (result,) = await gather(lambda: db.send(prepared.lane, [prepared.item], all_or_none=False))
     return result[0] if isinstance(result, list) else result
 
 
@@ -190,63 +189,16 @@ async def test_a_token_that_is_refused_is_replaced_once() -> None:
     assert service.writes == ["Bearer t1"] * 11 + ["Bearer t3"] * 10
 
 
-async def test_a_refusal_that_a_new_token_does_not_cure() -> None:
+async def test_a_new_refresh_token_is_shown_the_next_time() -> None:
     """
-    Each call is sent twice and no more; then the record is not written, nor is a group, and it is not their fault.
+    Whatever was refused before.
     """
     service = Service()
-    service.refuse = True
+    service.tokens = [(400, REVOKED), (200, {"access_token": "t9", "refresh_token": "r2"})]
     async with service.destination() as db:
-        verdict = await sent(db)
-        group = await sent(db, group=True)
+        assert isinstance(await sent(db), NotWritten)
+        assert await sent(db) == Written("1", good("1"))
 
-    assert (
-        verdict
-        == group
-        == NotWritten(
-            "HTTP 401: the service does not accept the access token: give a token that is valid for the account",
-            attempts=1,
-        )
-    )
-    assert service.writes == ["Bearer t1", "Bearer t2", "Bearer t2", "Bearer t3"]
-
-
-async def test_a_token_of_a_private_app_is_not_tried_twice() -> None:
-    """
-    There is no other one.
-    """
-    service = Service()
-    service.refuse = True
-    async with hubspot(client=service.client) as db:
-        verdict = await sent(db)
-
-    assert isinstance(verdict, NotWritten)
-    assert len(service.writes) == 1
-    assert not service.forms
-
-
-async def test_p07_without_a_token_nothing_is_sent() -> None:
-    """
-    A broken issuer is tried again and has applied nothing; a revoked grant leaves records and groups not written.
-    """
-    service = Service()
-    service.tokens = [(503, {}), (400, REVOKED), (400, REVOKED), (200, {"access_token": "t9", "refresh_token": "r2"})]
-    async with service.destination() as db:
-        verdicts = [await sent(db), await sent(db), await sent(db, group=True), await sent(db)]
-
-    retry, record, group, last = verdicts
-    assert isinstance(retry, Retry)
-    assert retry.applied == "no"
-    assert (
-        record
-        == group
-        == NotWritten(
-            "no access token: the issuer refused (BAD_REFRESH_TOKEN): check client_id and client_secret, "
-            "and install the app in the account again for a new refresh_token",
-            attempts=1,
-        )
-    )
-    assert last == Written("1", good("1"))
     assert service.writes == ["Bearer t9", "Bearer t1"]
     assert service.forms[-1]["refresh_token"] == ["r2"]
 
@@ -265,18 +217,6 @@ async def test_a_token_that_cannot_be_fetched_for_associations_is_a_warning() ->
 
     assert isinstance(verdict, Written)
     assert "refused as a whole (BAD_REFRESH_TOKEN)" in verdict.warnings[0]
-
-
-async def test_the_limit_of_the_day_reaches_the_caller() -> None:
-    """
-    As an outcome that is known not to be written.
-    """
-
-    def over(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(429, json={"policyName": "DAILY"})
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(over)) as client, hubspot(client=client) as db:
-        assert isinstance(await sent(db), NotWritten)
 
 
 async def test_an_answer_of_the_issuer_that_breaks_off() -> None:
