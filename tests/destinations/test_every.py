@@ -35,9 +35,7 @@ def client(request: pytest.FixtureRequest) -> Any:
 
 
 async def test_p02_a_batch_travels_in_one_call_and_each_caller_gets_its_own_id(service: Service) -> None:
-    """
-    Half as many callers again as fit a call: two calls, as many ids, each of its own record.
-    """
+    """Half as many callers again as fit a call: two calls, as many ids, each of its own record."""
     kind, most = service.kind, service.kind.max_records
     async with service.writer() as crm:
         results = await gather(*[partial(crm.submit, kind.create(n)) for n in range(most * 3 // 2)])
@@ -50,9 +48,7 @@ async def test_p02_a_batch_travels_in_one_call_and_each_caller_gets_its_own_id(s
 
 
 async def test_p04_a_refused_batch_costs_only_its_culprit(service: Service) -> None:
-    """
-    The whole call is refused without a word of the record: it is found by halving.
-    """
+    """The whole call is refused without a word of the record: it is found by halving."""
     service.script = [without(30, service.kind)] * 100
     async with service.writer() as crm:
         outcomes = await crm.submit_all([service.kind.create(n) for n in range(100)])
@@ -62,9 +58,7 @@ async def test_p04_a_refused_batch_costs_only_its_culprit(service: Service) -> N
 
 
 async def test_a_call_that_is_too_large_is_made_smaller_and_that_is_remembered(service: Service) -> None:
-    """
-    Halves until each record is alone, and then rejected; the next ones are not tried together again.
-    """
+    """Halves until each record is alone, and then rejected; the next ones are not tried together again."""
     service.script = [lambda _: (413, b"<html>Request Entity Too Large</html>")] * 20
     writes = [service.kind.create(n) for n in range(4)]
     async with service.writer() as crm:
@@ -79,9 +73,7 @@ async def test_a_call_that_is_too_large_is_made_smaller_and_that_is_remembered(s
 
 @pytest.mark.parametrize("reply", [(429, {}), (503, {}), (500, b"<html>")])
 async def test_p07_throttled_is_not_written_and_broken_is_unknown(service: Service, reply: Reply) -> None:
-    """
-    After 429 nothing was applied; after 500 nobody can say.
-    """
+    """After 429 nothing was applied; after 500 nobody can say."""
     service.says(*reply)
     async with service.writer() as crm:
         with pytest.raises(RecordNotWritten if reply[0] == 429 else RecordUnknown, match=f"HTTP {reply[0]}"):
@@ -94,9 +86,7 @@ async def test_p07_throttled_is_not_written_and_broken_is_unknown(service: Servi
      ("ReadTimeout", "maybe"), ("WriteError", "maybe"), ("RemoteProtocolError", "maybe")],
 )  # fmt: skip
 async def test_p07_what_never_left_is_told_from_what_was_lost(service: Service, trouble: str, applied: str) -> None:
-    """
-    And neither is sent again on its own.
-    """
+    """And neither is sent again on its own."""
     service.breaks(trouble)
     async with service.writer() as crm:
         with pytest.raises(RecordNotWritten if applied == "no" else RecordUnknown, match=trouble) as caught:
@@ -107,9 +97,7 @@ async def test_p07_what_never_left_is_told_from_what_was_lost(service: Service, 
 
 
 async def test_p13_no_secret_and_no_payload_is_in_errors(service: Service) -> None:
-    """
-    Credentials that are refused are told in words of our own.
-    """
+    """Credentials that are refused are told in words of our own."""
     service.says(401, {"message": f"the key {SECRET} is wrong", "detail": SECRET})
     async with service.writer() as crm:
         with pytest.raises(RecordNotWritten) as caught:
@@ -122,9 +110,7 @@ async def test_p13_no_secret_and_no_payload_is_in_errors(service: Service) -> No
 
 @pytest.mark.parametrize("group", [False, True])
 async def test_a_proxy_that_wants_credentials_is_no_records_fault(service: Service, group: bool) -> None:
-    """
-    Nor that of a group, if the destination has groups.
-    """
+    """Nor that of a group, if the destination has groups."""
     service.says(407, b"")
     options: dict[str, Any] = {"all_or_none": True} if service.kind is KINDS["http_batch"] else {}
     async with service.writer(**options) as crm:
@@ -135,9 +121,7 @@ async def test_a_proxy_that_wants_credentials_is_no_records_fault(service: Servi
 
 
 async def test_it_is_open_within_async_with_and_once(kind: Kind) -> None:
-    """
-    Before it, after it and in it again, it says so, and nothing is tried again; it can be opened anew.
-    """
+    """Before it, after it and in it again, it says so, and nothing is tried again; it can be opened anew."""
     db = kind.make()
     prepared = db.encode(kind.create(1))
     send = partial(db.send, prepared.lane, [prepared.item], all_or_none=False)
@@ -153,9 +137,7 @@ async def test_it_is_open_within_async_with_and_once(kind: Kind) -> None:
 
 
 async def test_a_client_that_was_given_is_not_closed(service: Service) -> None:
-    """
-    It may be the client of others, too.
-    """
+    """It may be the client of others, too."""
     for _ in range(2):
         async with service.writer() as crm:
             assert (await crm.submit(service.kind.create(1))).ok
@@ -163,9 +145,7 @@ async def test_a_client_that_was_given_is_not_closed(service: Service) -> None:
 
 
 async def test_a_client_that_was_made_is_closed(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Also if the body raised.
-    """
+    """Also if the body raised."""
     made: list[Any] = []
 
     class Noted(httpx.AsyncClient):
@@ -182,9 +162,7 @@ async def test_a_client_that_was_made_is_closed(kind: Kind, monkeypatch: pytest.
 
 
 async def test_over_a_real_socket_each_trouble_has_its_outcome(kind: Kind, client: Any) -> None:
-    """
-    A server that writes, breaks, refuses, babbles and stops half-way: every caller is told.
-    """
+    """A server that writes, breaks, refuses, babbles and stops half-way: every caller is told."""
     call = kind.call(httpx.Request("POST", "http://x", content=await body_of(kind)))
     (status, written), (refused, refusal) = kind.written(call), kind.refusal(call)
     behaviours = [
@@ -226,9 +204,7 @@ def bytes_of(body: Any) -> bytes:
 
 @pytest.mark.parametrize("behaviour", [loopback.says_nothing, loopback.stops_within_the_body])
 async def test_silence_ends_and_leaves_unknown_what_became_of_the_record(kind: Kind, behaviour: Any) -> None:
-    """
-    By the timeout of the destination, far ahead of that of the call.
-    """
+    """By the timeout of the destination, far ahead of that of the call."""
     async with served(behaviour) as url:
         with anyio.fail_after(20):
             async with Writer(kind.make(timeout=1.0, **{kind.server: url}), retry=ONCE) as crm:
@@ -237,9 +213,7 @@ async def test_silence_ends_and_leaves_unknown_what_became_of_the_record(kind: K
 
 
 async def test_nobody_listens_and_nothing_was_written(kind: Kind, client: Any) -> None:
-    """
-    The request never left.
-    """
+    """The request never left."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -26,9 +26,7 @@ def app_of(service: Service) -> dict[str, Any]:
 
 
 async def test_one_token_is_asked_for_and_shown(service: Service) -> None:
-    """
-    By all calls, however many begin at once. The issuer gets a form, and no token.
-    """
+    """By all calls, however many begin at once. The issuer gets a form, and no token."""
     async with service.writer(**app_of(service)) as crm:
         await gather(*[partial(crm.submit, service.kind.create(n, object=f"o{n}")) for n in range(20)])
 
@@ -45,9 +43,7 @@ async def test_one_token_is_asked_for_and_shown(service: Service) -> None:
 
 @pytest.mark.parametrize("which", [0, -1])
 async def test_an_expired_token_is_replaced_once_and_the_call_sent_again(service: Service, which: int) -> None:
-    """
-    No record notices; the next call shows the new token.
-    """
+    """No record notices; the next call shows the new token."""
     service.says(*service.kind.expired[which])
     async with service.writer(**app_of(service)) as crm:
         first = await crm.submit(service.kind.create(1))
@@ -62,9 +58,7 @@ async def test_an_expired_token_is_replaced_once_and_the_call_sent_again(service
 
 @pytest.mark.parametrize("group", [False, True])
 async def test_a_token_that_is_refused_again_is_the_end_of_it(service: Service, group: bool) -> None:
-    """
-    One new token, one more call, and then it is told, and is the fault of no record; the next call asks anew.
-    """
+    """One new token, one more call, and then it is told, and is the fault of no record; the next call asks anew."""
     for _ in range(2):
         service.says(*service.kind.expired[0])
     async with service.writer(**app_of(service)) as crm:
@@ -76,9 +70,7 @@ async def test_a_token_that_is_refused_again_is_the_end_of_it(service: Service, 
 
 
 async def test_a_token_that_was_given_is_not_asked_for(service: Service) -> None:
-    """
-    There is no other one, so the call is not sent again.
-    """
+    """There is no other one, so the call is not sent again."""
     service.says(*service.kind.expired[0])
     async with service.writer() as crm:
         with pytest.raises(RecordNotWritten, match="HTTP 401: the service does not accept the access token"):
@@ -91,9 +83,7 @@ async def test_a_token_that_was_given_is_not_asked_for(service: Service) -> None
 
 @pytest.mark.parametrize("expires", [False, True])
 async def test_p07_without_a_token_nothing_was_written(service: Service, expires: bool) -> None:
-    """
-    No token now or ever, and no record is written, nor a group, at one question; it is not their fault.
-    """
+    """No token now or ever, and no record is written, nor a group, at one question; it is not their fault."""
     if expires:
         service.says(*service.kind.expired[0])
         service.tokens.append((200, service.kind.token("t0")))
@@ -113,9 +103,7 @@ async def test_p07_without_a_token_nothing_was_written(service: Service, expires
 
 
 async def test_without_a_token_nothing_is_learned_of_a_lost_answer(service: Service) -> None:
-    """
-    What may have been written stays unknown.
-    """
+    """What may have been written stays unknown."""
     service.tokens.append((400, service.kind.revoked))
     async with service.destination(**app_of(service), **service.kind.unique) as db:
         prepared = db.encode(service.kind.create(1))

@@ -19,9 +19,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 async def test_p07_what_is_there_is_not_sent_again(service: Service) -> None:
-    """
-    Of two creates one was applied before the answer got lost: it gets its id, and the other one is sent again.
-    """
+    """Of two creates one was applied before the answer got lost: it gets its id, and the other one is sent again."""
     service.there = {2}
     service.breaks("ReadError")
     async with service.writer(VERIFY, **service.kind.unique) as crm:
@@ -33,9 +31,7 @@ async def test_p07_what_is_there_is_not_sent_again(service: Service) -> None:
 
 
 async def test_p07_a_question_that_is_lost_is_asked_again(service: Service) -> None:
-    """
-    It changed nothing.
-    """
+    """It changed nothing."""
     service.there = {1}
     service.answers = [service.module.ReadError("x"), (500, b""), (200, b"<html>")]
     service.breaks("ReadError")
@@ -48,9 +44,7 @@ async def test_p07_a_question_that_is_lost_is_asked_again(service: Service) -> N
 
 
 async def test_p07_a_question_that_is_refused_leaves_it_unknown(service: Service) -> None:
-    """
-    And it is not sent again.
-    """
+    """And it is not sent again."""
     service.answers = [(400, {})]
     service.breaks("ReadError")
     async with service.writer(VERIFY, **service.kind.unique) as crm:
@@ -61,9 +55,7 @@ async def test_p07_a_question_that_is_refused_leaves_it_unknown(service: Service
 
 
 async def test_a_question_that_fits_no_call_is_not_asked(service: Service) -> None:
-    """
-    Nor one about a record without a unique value. Both stay unknown.
-    """
+    """Nor one about a record without a unique value. Both stay unknown."""
     unique = {"unique": {"things": "other"}}
     for options in ({**service.kind.unique, "max_request_bytes": 40}, unique):
         async with service.destination(**options) as db:

@@ -25,9 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_p02_shuffled_creates_reach_their_callers_by_their_data(service: Service) -> None:
-    """
-    HubSpot answers in random order; the echo, not the position, says whose id it is.
-    """
+    """HubSpot answers in random order; the echo, not the position, says whose id it is."""
     echoes = [good(f"id of {n}", {"email": f"{n}@x"}) for n in (2, 0, 1)]
     service.says(200, counted(3, 0, echoes))
     async with service.writer(provider="hubspot") as crm:
@@ -37,9 +35,7 @@ async def test_p02_shuffled_creates_reach_their_callers_by_their_data(service: S
 
 
 async def test_p05_a_group_is_one_call(service: Service) -> None:
-    """
-    It says allOrNone; if it fails, each member is told, and where the provider cannot, nothing is sent.
-    """
+    """It says allOrNone; if it fails, each member is told, and where the provider cannot, nothing is sent."""
     service.says(422, counted(0, 2, None, ["Batch write failed: provider rolled back all records"]))
     group = [create({"email": "a"}), create({"email": "b"})]
     async with service.writer(provider="hubspot") as crm:
@@ -52,9 +48,7 @@ async def test_p05_a_group_is_one_call(service: Service) -> None:
 
 
 async def test_p06_an_update_and_a_delete_of_one_record_keep_their_order(service: Service) -> None:
-    """
-    They are different calls, and the second waits for the first; deletes go one by one.
-    """
+    """They are different calls, and the second waits for the first; deletes go one by one."""
     async with service.writer(provider=None) as crm:
         outcomes = await crm.submit_all([update("1"), delete("1"), delete("2")])
 
@@ -65,9 +59,7 @@ async def test_p06_an_update_and_a_delete_of_one_record_keep_their_order(service
 
 
 async def test_a_time_to_come_back_is_compared_to_the_wall_clock(service: Service) -> None:
-    """
-    A time beyond the deadline is not waited for; one that has passed is now.
-    """
+    """A time beyond the deadline is not waited for; one that has passed is now."""
     now = 1_800_000_000.0
     for moment in ("2027-01-15T08:01:00Z", "2027-01-15T07:59:00Z"):  # 60 s after, 60 s before
         service.says(503, {"retryAfter": moment})
@@ -80,9 +72,7 @@ async def test_a_time_to_come_back_is_compared_to_the_wall_clock(service: Servic
 
 
 async def test_asynchronous_writes_are_accepted_and_their_operation_is_read(service: Service) -> None:
-    """
-    The handle comes at once; waiting asks until the service is done.
-    """
+    """The handle comes at once; waiting asks until the service is done."""
     running = {"id": "op/1", "status": "in_progress"}
     done = {"id": "op/1", "status": "success", "result": "1 succeeded", "metadata": {"successfulRecordIds": ["7", 8]}}
     for reply in ({"operationId": "op/1"}, running, running, done):
@@ -110,9 +100,7 @@ async def test_asynchronous_writes_are_accepted_and_their_operation_is_read(serv
     ],
 )
 async def test_an_operation_that_cannot_be_read(service: Service, status: int, reply: Any, words: str) -> None:
-    """
-    It is an error in words, and never the operation of somebody else.
-    """
+    """It is an error in words, and never the operation of somebody else."""
     service.says(status, reply)
     async with service.destination() as destination:
         with pytest.raises(BatcherError, match=words):
@@ -130,9 +118,7 @@ async def test_an_operation_that_cannot_be_read(service: Service, status: int, r
 
 
 async def test_an_operation_of_a_service_that_is_down() -> None:
-    """
-    Reading changes nothing, so that trouble on the way is an error and not a question of what was applied.
-    """
+    """Reading changes nothing, so that trouble on the way is an error and not a question of what was applied."""
     async with served(loopback.resets_after_reading) as url, ampersand(platform_url=url) as destination:
         with pytest.raises(BatcherError, match="cannot be read"):
             await destination.operation("op")

@@ -19,9 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_p05_a_group_is_one_call(service: Service) -> None:
-    """
-    The function is told; a refused group is rolled back whole.
-    """
+    """The function is told; a refused group is rolled back whole."""
     groups: list[bool] = []
 
     def request(call: Call) -> Request:
@@ -38,9 +36,7 @@ async def test_p05_a_group_is_one_call(service: Service) -> None:
 
 
 async def test_p04_what_request_raises_costs_the_culprit_only(service: Service) -> None:
-    """
-    Nothing was sent of a call that could not be made: the search needs no network.
-    """
+    """Nothing was sent of a call that could not be made: the search needs no network."""
 
     def request(call: Call) -> Request:
         return Request("POST", "/x", json={"records": [{"n": item.record["n"]} for item in call.items]})
@@ -59,9 +55,7 @@ async def test_p04_what_request_raises_costs_the_culprit_only(service: Service) 
 
 @pytest.mark.parametrize(("raised", "error"), [(Retry("no token"), RecordNotWritten), (Refused("no"), RecordRejected)])
 async def test_request_may_raise_a_verdict(service: Service, raised: Any, error: Any) -> None:
-    """
-    Of the whole call, which was not sent.
-    """
+    """Of the whole call, which was not sent."""
 
     def request(call: Call) -> Request:
         raise raised
@@ -73,9 +67,7 @@ async def test_request_may_raise_a_verdict(service: Service, raised: Any, error:
 
 
 async def test_bodies_that_come_out_too_long_are_halved(service: Service) -> None:
-    """
-    What request() adds may be more than was said; no body beyond the limit is sent, and no record is lost.
-    """
+    """What request() adds may be more than was said; no body beyond the limit is sent, and no record is lost."""
 
     def request(call: Call) -> Request:
         return Request("POST", "/x", json={"records": [{**item.record, "pad": "x" * 200} for item in call.items]})
@@ -92,9 +84,7 @@ async def test_bodies_that_come_out_too_long_are_halved(service: Service) -> Non
 
 
 async def test_batches_are_cut_to_fit_if_the_overhead_is_told(service: Service) -> None:
-    """
-    No call has to be halved then.
-    """
+    """No call has to be halved then."""
     made: list[int] = []
 
     def request(call: Call) -> Request:
@@ -109,9 +99,7 @@ async def test_batches_are_cut_to_fit_if_the_overhead_is_told(service: Service) 
 
 
 async def test_p06_writes_of_one_record_go_one_after_the_other(service: Service) -> None:
-    """
-    Without a word of the user's: an update is known by its id.
-    """
+    """Without a word of the user's: an update is known by its id."""
     async with service.writer() as crm:
         await crm.submit_all([Write("a", "update", {"id": "7", "n": n}) for n in range(3)])
 
@@ -128,9 +116,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 
 
 async def test_p07_a_job_over_a_connection_that_breaks(client: Any) -> None:
-    """
-    A question that is reset is asked again; the write is not.
-    """
+    """A question that is reset is asked again; the write is not."""
     job = response({"job": "/jobs/1"})
     questions = ["/jobs/1", None]
     async with served(answers(job), loopback.resets_after_reading, answers(response(b'[{"ok": "1"}]'))) as url:

@@ -31,9 +31,7 @@ def grant() -> Grant:
 
 
 def test_the_request_for_a_token() -> None:
-    """
-    A form as in RFC 6749.
-    """
+    """A form as in RFC 6749."""
     assert grant().form() == {
         "grant_type": "refresh_token",
         "client_id": "my app",
@@ -53,9 +51,7 @@ def test_the_request_for_a_token() -> None:
     ],
 )
 def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
-    """
-    It ends when the issuer says, or else after the half hour that is documented.
-    """
+    """It ends when the issuer says, or else after the half hour that is documented."""
     token = token_of(answer(200, body), "https://x", NOW)
 
     assert (token.secret.reveal(), token.base_url, token.expires_at) == ("t", "https://x", expires_at)
@@ -75,9 +71,7 @@ def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
     ],
 )
 def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
-    """
-    What may pass is to be tried again, in the time that the issuer asks for.
-    """
+    """What may pass is to be tried again, in the time that the issuer asks for."""
     with pytest.raises(Retry) as caught:
         token_of(answer(status, body, **headers), "https://x", NOW)
 
@@ -95,9 +89,7 @@ def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
     ],
 )
 def test_no_token_to_be_had(status: int, body: Any, detail: ErrorDetail) -> None:
-    """
-    A grant that was revoked is not tried again.
-    """
+    """A grant that was revoked is not tried again."""
     with pytest.raises(Refused) as caught:
         token_of(answer(status, body), "https://x", NOW)
 
@@ -109,9 +101,7 @@ def test_no_token_to_be_had(status: int, body: Any, detail: ErrorDetail) -> None
     [({"refresh_token": "new"}, "new"), ({"refresh_token": "a b"}, "r=1"), ({"refresh_token": 7}, "r=1"), ({}, "r=1")],
 )
 def test_a_refresh_token_may_be_replaced(body: Any, shown: str) -> None:
-    """
-    The new one is shown the next time; without a usable one the old one stays.
-    """
+    """The new one is shown the next time; without a usable one the old one stays."""
     renewed = grant().renewed(answer(200, body))
 
     assert renewed.refresh_token.reveal() == shown
@@ -176,9 +166,7 @@ async def test_a_token_is_fetched_once_and_ahead_of_its_end() -> None:
 
 
 async def test_a_token_that_is_refused_is_replaced_once() -> None:
-    """
-    Ten calls that met a token withdrawn early cost one new token, and each of them is sent again.
-    """
+    """Ten calls that met a token withdrawn early cost one new token, and each of them is sent again."""
     service = Service()
     async with service.destination() as db:
         await sent(db)
@@ -190,9 +178,7 @@ async def test_a_token_that_is_refused_is_replaced_once() -> None:
 
 
 async def test_a_new_refresh_token_is_shown_the_next_time() -> None:
-    """
-    Whatever was refused before.
-    """
+    """Whatever was refused before."""
     service = Service()
     service.tokens = [(400, REVOKED), (200, {"access_token": "t9", "refresh_token": "r2"})]
     async with service.destination() as db:
@@ -204,9 +190,7 @@ async def test_a_new_refresh_token_is_shown_the_next_time() -> None:
 
 
 async def test_a_token_that_cannot_be_fetched_for_associations_is_a_warning() -> None:
-    """
-    The record has been written by then.
-    """
+    """The record has been written by then."""
     service = Service()
     async with service.destination() as db:
         await sent(db)
@@ -220,8 +204,6 @@ async def test_a_token_that_cannot_be_fetched_for_associations_is_a_warning() ->
 
 
 async def test_an_answer_of_the_issuer_that_breaks_off() -> None:
-    """
-    Half a token is none.
-    """
+    """Half a token is none."""
     with pytest.raises(Retry, match="without an access token"):
         token_of(Answer(200, flaw="the answer broke off"), "https://x", NOW)

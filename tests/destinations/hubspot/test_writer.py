@@ -24,9 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_the_four_verbs(service: Service) -> None:
-    """
-    Create, update, upsert and delete, as the first example has them.
-    """
+    """Create, update, upsert and delete, as the first example has them."""
     service.says(201, done([good("512", {"email": "ada@example.com"})]))
     service.says(200, done([good("512")]))
     service.says(200, done([good("512", {"email": "ada@example.com"}, new=False)]))
@@ -45,9 +43,7 @@ async def test_the_four_verbs(service: Service) -> None:
 
 
 async def test_p04_one_bad_record_costs_its_own_caller_an_error(service: Service) -> None:
-    """
-    Its error names it, and everybody else is written.
-    """
+    """Its error names it, and everybody else is written."""
     service.says(207, done([good("2", {"email": "b"}), good("1", {"email": "a"})], [bad(objectWriteTraceId=["1"])]))
     async with service.writer() as crm:
         outcomes = await crm.submit_all([create({"email": each}) for each in "acb"])
@@ -57,9 +53,7 @@ async def test_p04_one_bad_record_costs_its_own_caller_an_error(service: Service
 
 
 async def test_p04_two_records_that_hubspot_takes_for_one_are_both_written(service: Service) -> None:
-    """
-    HubSpot may see one id where we see two; apart from each other both are fine.
-    """
+    """HubSpot may see one id where we see two; apart from each other both are fine."""
 
     def one_at_a_time(inputs: Any) -> tuple[int, Any]:
         if len(inputs) > 1:
@@ -74,9 +68,7 @@ async def test_p04_two_records_that_hubspot_takes_for_one_are_both_written(servi
 
 
 async def test_p05_a_group_is_one_call_without_trace_ids(service: Service) -> None:
-    """
-    One bad record rejects all; where HubSpot writes a part of a call, a group is refused and nothing is sent.
-    """
+    """One bad record rejects all; where HubSpot writes a part of a call, a group is refused and nothing is sent."""
     service.says(409, bad("Contact already exists"))
     async with service.writer() as crm:
         outcomes = await crm.submit_all([create({"email": "a"}), create({"email": "b"})], all_or_none=True)
@@ -89,9 +81,7 @@ async def test_p05_a_group_is_one_call_without_trace_ids(service: Service) -> No
 
 
 async def test_p06_one_record_is_never_twice_in_a_call(service: Service) -> None:
-    """
-    Two upserts of one address, in whichever letters, and an update and a delete of one id keep their order.
-    """
+    """Two upserts of one address, in whichever letters, and an update and a delete of one id keep their order."""
     async with service.writer() as crm:
         await crm.submit_all([upsert("a@x"), upsert("A@x"), upsert("b@x")])
         await crm.submit_all([update("1"), delete("1"), delete("2")])
@@ -105,9 +95,7 @@ async def test_p06_one_record_is_never_twice_in_a_call(service: Service) -> None
 
 
 async def test_p07_throttled_is_not_written_and_broken_is_unknown(service: Service) -> None:
-    """
-    429 applied nothing; after 502 nobody can say; and what was dropped without a word is unknown.
-    """
+    """429 applied nothing; after 502 nobody can say; and what was dropped without a word is unknown."""
     service.says(429, {"policyName": "TEN_SECONDLY_ROLLING"})
     service.says(502, None)
     service.says(207, done([]))
@@ -121,9 +109,7 @@ async def test_p07_throttled_is_not_written_and_broken_is_unknown(service: Servi
 
 
 async def test_associations_follow_an_update(service: Service) -> None:
-    """
-    A second call makes them; what it says of them is a warning to their own callers.
-    """
+    """A second call makes them; what it says of them is a warning to their own callers."""
     service.says(200, done([good("2"), good("1"), good("3")]))
     linked = done(
         [{"fromObjectId": "2", "toObjectId": "101"}], [bad("no company 101", "NOT_FOUND", fromObjectId=["1"])]
@@ -142,9 +128,7 @@ async def test_associations_follow_an_update(service: Service) -> None:
 
 
 async def test_associations_of_an_upsert_start_at_the_id_that_came_back(service: Service) -> None:
-    """
-    The value that it matches on is no id.
-    """
+    """The value that it matches on is no id."""
     service.says(200, done([good("512", {"email": "a@x"}, new=True)]))
     service.says(200, done([{"fromObjectId": 512, "toObjectId": 101}]))
     async with service.writer() as crm:
@@ -180,9 +164,7 @@ async def test_p04_a_bad_association_costs_nobody_else_theirs(
 
 
 async def test_associations_with_an_object_that_is_unknown_are_not_searched(service: Service) -> None:
-    """
-    Each of them would meet the same.
-    """
+    """Each of them would meet the same."""
     service.says(200, done([good("1"), good("2")]))
     service.script += [lambda inputs: (400, bad("Unable to infer object type from: companys", None))] * 9
     async with service.writer() as crm:
@@ -193,9 +175,7 @@ async def test_associations_with_an_object_that_is_unknown_are_not_searched(serv
 
 
 async def test_the_search_for_bad_associations_has_a_budget(service: Service) -> None:
-    """
-    If all are bad, it ends after 50 calls, and everybody is told.
-    """
+    """If all are bad, it ends after 50 calls, and everybody is told."""
     service.says(200, done([good(str(n)) for n in range(100)]))
     service.script += [lambda inputs: (400, bad("no", "VALIDATION_ERROR"))] * 200
     async with service.writer() as crm:
@@ -214,9 +194,7 @@ async def test_the_search_for_bad_associations_has_a_budget(service: Service) ->
     ],
 )
 async def test_trouble_with_associations_costs_no_outcome(service: Service, trouble: Any, words: str) -> None:
-    """
-    Whatever happens to the second call, the record is written, and its caller is told of the rest.
-    """
+    """Whatever happens to the second call, the record is written, and its caller is told of the rest."""
     service.says(200, done([good("1")]))
     service.script.append(lambda _: trouble(service.module))
     async with service.writer() as crm:
@@ -227,9 +205,7 @@ async def test_trouble_with_associations_costs_no_outcome(service: Service, trou
 
 
 async def test_associations_end_in_time() -> None:
-    """
-    A second call that says nothing does not turn what is written into what nobody knows.
-    """
+    """A second call that says nothing does not turn what is written into what nobody knows."""
     behaviours = [answers(response(done([good("1")]))), loopback.says_nothing]
     async with served(*behaviours) as url:
         with anyio.fail_after(20):

@@ -44,9 +44,7 @@ def grant(audience: str = "https://login.salesforce.com", **arguments: Any) -> A
 
 
 def test_a_token_that_is_given_is_the_only_one() -> None:
-    """
-    It is for the address that it was given with.
-    """
+    """It is for the address that it was given with."""
     token = grant(access_token=TOKEN, client_id=None)
 
     assert isinstance(token, Token)
@@ -54,9 +52,7 @@ def test_a_token_that_is_given_is_the_only_one() -> None:
 
 
 def test_the_request_by_client_credentials() -> None:
-    """
-    The form of the contract, and nothing of the secret in any repr.
-    """
+    """The form of the contract, and nothing of the secret in any repr."""
     found = grant(client_id="a&b", client_secret=TOKEN)
 
     assert isinstance(found, ClientCredentials)
@@ -67,9 +63,7 @@ def test_the_request_by_client_credentials() -> None:
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_the_request_by_a_signature(encoded: bool) -> None:
-    """
-    RS256 over issuer, subject, audience and a short life, by the clock of the destination.
-    """
+    """RS256 over issuer, subject, audience and a short life, by the clock of the destination."""
     text = pem_of(rsa_key())
     key = text.encode() if encoded else text
     found = grant("https://test.salesforce.com/", client_id="app", username="ada@example.com", private_key=key)
@@ -105,9 +99,7 @@ def test_the_request_by_a_signature(encoded: bool) -> None:
     ],
 )
 def test_what_cannot_sign_is_refused_at_once(options: Any, error: Any, words: str) -> None:
-    """
-    Where it is given and not at the first write, without a word of the key, also not in what is chained.
-    """
+    """Where it is given and not at the first write, without a word of the key, also not in what is chained."""
     keys = {
         "public": public_pem,
         "locked": lambda: pem_of(rsa_key(), b"pass"),
@@ -126,9 +118,7 @@ def test_what_cannot_sign_is_refused_at_once(options: Any, error: Any, words: st
 
 @pytest.mark.parametrize("missing", ["jwt", "cryptography"])
 def test_what_is_not_installed_is_said_with_the_way_out(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Signatures need an extra; the other ways to get a token do not.
-    """
+    """Signatures need an extra; the other ways to get a token do not."""
     place = "batcher.destinations.salesforce.tokens.find_spec"
     monkeypatch.setattr(place, lambda name: None if name == missing else find_spec(name))
 
@@ -138,9 +128,7 @@ def test_what_is_not_installed_is_said_with_the_way_out(missing: str, monkeypatc
 
 
 def test_a_token_comes_with_its_instance() -> None:
-    """
-    And stays until Salesforce refuses it, because the answer does not say how long it lives.
-    """
+    """And stays until Salesforce refuses it, because the answer does not say how long it lives."""
     body = {"access_token": TOKEN, "instance_url": f"{NA1}/", "token_type": "Bearer", "issued_at": "1", "id": "x"}
     token = token_of(answer(200, body), ORG)
 
@@ -163,9 +151,7 @@ def test_a_token_comes_with_its_instance() -> None:
     ],
 )  # fmt: skip
 def test_a_token_that_is_refused(status: int, body: Any, errors: Any) -> None:
-    """
-    Asking again would not help.
-    """
+    """Asking again would not help."""
     with pytest.raises(Refused) as caught:
         token_of(answer(status, body), ORG)
 
@@ -186,9 +172,7 @@ def test_a_token_that_is_refused(status: int, body: Any, errors: Any) -> None:
     ],
 )
 def test_an_answer_without_a_token_or_an_instance(body: Any, words: str) -> None:
-    """
-    It is refused in words that show no token; a token of https is not sent over http.
-    """
+    """It is refused in words that show no token; a token of https is not sent over http."""
     with pytest.raises(Refused) as caught:
         token_of(answer(200, body), ORG)
 
@@ -201,9 +185,7 @@ def test_an_answer_without_a_token_or_an_instance(body: Any, words: str) -> None
 
 @pytest.mark.parametrize("reply", [answer(503, b""), answer(500, b""), answer(429, b""), Answer(200, flaw="broke off")])
 def test_p07_a_token_that_does_not_come_now(reply: Answer) -> None:
-    """
-    Another try may help, and nothing was applied.
-    """
+    """Another try may help, and nothing was applied."""
     with pytest.raises(Retry, match=f"no access token: HTTP {reply.status}") as caught:
         token_of(reply, ORG)
 
@@ -211,9 +193,7 @@ def test_p07_a_token_that_does_not_come_now(reply: Answer) -> None:
 
 
 def test_importing_the_destination_loads_neither_a_client_nor_what_signs() -> None:
-    """
-    httpx is loaded when a client is made, PyJWT and cryptography when a private key is given.
-    """
+    """httpx is loaded when a client is made, PyJWT and cryptography when a private key is given."""
     code = (
         "import sys; from batcher.destinations import Salesforce; Salesforce('https://x', access_token='t'); "
         "print(sorted({'httpx', 'jwt', 'cryptography'} & set(sys.modules)))"

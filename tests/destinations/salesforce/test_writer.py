@@ -45,9 +45,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_each_type_of_write_is_a_call_of_its_own(service: Service) -> None:
-    """
-    Method, address, body and headers as they arrive.
-    """
+    """Method, address, body and headers as they arrive."""
     service.says(200, [good(7, created=True)])
     async with service.writer(headers={"Sforce-Mru": "updateMru=false"}) as crm:
         upserted = await crm.upsert("Contact", {"Ref__c": "a", "n": 1}, by="Ref__c")
@@ -69,9 +67,7 @@ async def test_each_type_of_write_is_a_call_of_its_own(service: Service) -> None
 
 
 async def test_a_locked_row_is_tried_again_for_its_record_alone(service: Service) -> None:
-    """
-    Its neighbours have their outcome, and are not written twice.
-    """
+    """Its neighbours have their outcome, and are not written twice."""
     service.says(200, [good(0), bad(LOCKED), good(2)])
     async with service.writer(AT_ONCE) as crm:
         outcomes = await crm.submit_all([create({"LastName": str(n)}) for n in range(3)])
@@ -81,9 +77,7 @@ async def test_a_locked_row_is_tried_again_for_its_record_alone(service: Service
 
 
 async def test_p02_results_in_another_order_reach_nobody(service: Service) -> None:
-    """
-    Ids that contradict the order make every record unknown, also those that seem to fit.
-    """
+    """Ids that contradict the order make every record unknown, also those that seem to fit."""
     service.says(200, [good(2), good(1), good(3)])
     async with service.writer() as crm:
         outcomes = await crm.submit_all([update(1), update(2), update(3)])
@@ -92,9 +86,7 @@ async def test_p02_results_in_another_order_reach_nobody(service: Service) -> No
 
 
 async def test_p05_a_group_is_one_call(service: Service) -> None:
-    """
-    It says allOrNone; its culprit is named, the others were rolled back; a lock is tried again by all.
-    """
+    """It says allOrNone; its culprit is named, the others were rolled back; a lock is tried again by all."""
     service.says(200, [bad(ROLLED_BACK), bad(LOCKED)])
     service.says(200, [bad(ROLLED_BACK), bad("INVALID_FIELD")])
     group = [create({"LastName": "1"}), create({"LastName": "2"})]
@@ -110,9 +102,7 @@ async def test_p05_a_group_is_one_call(service: Service) -> None:
 
 
 async def test_p06_writes_to_one_record_keep_their_order(service: Service) -> None:
-    """
-    By either way to write its id, or by its external id: never in one call, never at the same time.
-    """
+    """By either way to write its id, or by its external id: never in one call, never at the same time."""
     service.script = [lambda records: (200, [good(int(each["n"])) for each in records])] * 3
     async with service.writer() as crm:
         same = [create_with(n) for n in ("a", "A", "b")]
@@ -133,9 +123,7 @@ def create_with(value: str) -> Any:
 
 
 async def test_p07_throttled_is_not_written_and_broken_is_unknown(service: Service) -> None:
-    """
-    Over the limit nothing was applied; after 500 nobody can say.
-    """
+    """Over the limit nothing was applied; after 500 nobody can say."""
     service.says(403, fault("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."))
     service.says(500, fault("UNKNOWN_EXCEPTION"))
     async with service.writer() as crm:
@@ -146,9 +134,7 @@ async def test_p07_throttled_is_not_written_and_broken_is_unknown(service: Servi
 
 
 async def test_a_time_to_come_back_is_compared_to_the_wall_clock(service: Service) -> None:
-    """
-    A time beyond the deadline is not waited for.
-    """
+    """A time beyond the deadline is not waited for."""
     service.headers["retry-after"] = "Mon, 12 Jan 1970 14:46:40 GMT"  # NOW + 3,600 s
     service.says(429, [])
     async with service.writer(RetryPolicy(deadline=5), clock=lambda: NOW) as crm:
@@ -157,9 +143,7 @@ async def test_a_time_to_come_back_is_compared_to_the_wall_clock(service: Servic
 
 
 async def test_the_usage_of_the_org_is_surfaced(service: Service) -> None:
-    """
-    As the last answer that had it said, whatever its status.
-    """
+    """As the last answer that had it said, whatever its status."""
     destination = salesforce(client=service.client)
     async with Writer(destination, retry=ONCE) as crm:
         assert destination.limits is None
@@ -176,9 +160,7 @@ async def test_the_usage_of_the_org_is_surfaced(service: Service) -> None:
 
 
 async def test_p13_the_token_and_the_payload_stay_out_of_errors(service: Service) -> None:
-    """
-    What Salesforce says, only the caller of the record can read.
-    """
+    """What Salesforce says, only the caller of the record can read."""
     service.says(200, [bad("INVALID_EMAIL_ADDRESS", f"invalid: {TOKEN}")])
     async with service.writer() as crm:
         with pytest.raises(RecordRejected) as caught:
@@ -189,9 +171,7 @@ async def test_p13_the_token_and_the_payload_stay_out_of_errors(service: Service
 
 
 async def test_p10_calls_with_records_of_one_parent_do_not_overlap() -> None:
-    """
-    However many records wait, each partition has one call out; the others travel meanwhile, in full batches.
-    """
+    """However many records wait, each partition has one call out; the others travel meanwhile, in full batches."""
     out: dict[str, int] = {}
     most: dict[str, int] = {}
     sizes: list[int] = []
