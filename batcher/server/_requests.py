@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from batcher.destinations._http.arguments import checked_headers
 from batcher.destinations._http.decoding import NotJSON, decode
-from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.writes import Association, Write, WriteType
 

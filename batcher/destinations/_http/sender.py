@@ -67,12 +67,7 @@ class Sender:
     """
 
     def __init__(
-        self,
-        client: Client | None,
-        *,
-        timeout: float | timedelta,
-        max_answer_bytes: int,
-        secrets: Mapping[str, Secret],
+        self, client: Client | None, *, timeout: float | timedelta, max_answer_bytes: int, secrets: Mapping[str, Secret]
     ) -> None:
         if client is not None and not callable(getattr(client, "stream", None)):
             raise TypeError(f"client must be an AsyncClient of httpx or httpx2, not {type(client).__name__}")

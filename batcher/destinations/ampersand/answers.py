@@ -62,11 +62,9 @@ def verdicts_of(
     all_or_none: bool = False,
     asynchronous: bool = False,
 ) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param now: seconds since 1970, to which the times in an answer are compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     count = len(items)
     body = json_of(answer)

@@ -10,9 +10,8 @@ from typing import Any, cast
 
 import anyio
 
-from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, quoted
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, checked_headers, quoted
 from batcher.destinations._http.destination import HTTPDestination, ready
-from batcher.destinations._http.requests import checked_headers
 from batcher.destinations._http.sender import Client
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.destinations.ampersand.matching import same_id

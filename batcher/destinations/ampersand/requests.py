@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from batcher.destinations._http.arguments import link_of
 from batcher.destinations._http.encoding import check_and_encode, check_json, encode
-from batcher.destinations._http.requests import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import CREATE, UPSERT, Write, WriteType
@@ -28,11 +28,8 @@ class Lane:
     """All that one call has in common."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """Create, update or delete."""
     path: str = attrs.field(repr=False)
-    """Where the call goes."""
     envelope: bytes = attrs.field(repr=False)
     """The body up to the records; its last brace is open."""
 

@@ -47,12 +47,10 @@ _SAME_FOR_EACH = frozenset({402, 403, 405, 415})
 
 
 def verdicts_of(answer: Answer, call: Call, read: Read, *, statuses: Collection[int], now: float) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param statuses: those besides 2xx of which *read* is asked; if it returns None, they mean what they mean by default
     :param now: seconds since 1970, to which a time to come back is compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     if answer.flaw is None and (succeeded(answer) or answer.status in statuses):
         read_by_user = _read(answer, call, read)

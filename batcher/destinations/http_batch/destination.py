@@ -11,10 +11,9 @@ from typing import Any, cast
 import attrs
 
 from batcher.destinations._http.answers import Answer, succeeded
-from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, checked_headers
 from batcher.destinations._http.destination import HTTPDestination
 from batcher.destinations._http.encoding import check_and_encode, encode
-from batcher.destinations._http.requests import checked_headers
 from batcher.destinations._http.sender import Client
 from batcher.destinations.http_batch.answers import Read, verdicts_of
 from batcher.destinations.http_batch.jobs import JobLost, Poll, ended
@@ -157,28 +156,20 @@ class HttpBatch(HTTPDestination):
                 return [Rejected(errors, cause=error)]
             raise Refused(errors) from error
         answer = await self._sender.request(*sending)
+
+        async def ask(question: Request) -> Answer:
+            return await self._sender.request(*sent_as(question, self._base_url, call, self._max_bytes))
+
         if self._poll is not None and succeeded(answer) and answer.flaw is None:
             try:
-                answer = await self._ended(self._poll, answer, call)
+                answer = await ended(
+                    answer, call, self._poll, ask, self._poll_interval, self._poll_timeout, self._clock
+                )
             except (Retry, Refused):  # of the user's poll(): that there is no job after all
                 raise
             except Exception as error:
                 return [Unknown(str(error) if isinstance(error, JobLost) else error)] * len(items)
         return verdicts_of(answer, call, self._read, statuses=self._statuses, now=self._clock())
-
-    async def _ended(self, poll: Poll, answer: Answer, call: Call) -> Answer:
-        async def ask(question: Request) -> Answer:
-            return await self._sender.request(*sent_as(question, self._base_url, call, self._max_bytes))
-
-        return await ended(
-            answer,
-            call,
-            poll,
-            ask,
-            interval=self._poll_interval,
-            timeout=self._poll_timeout,
-            clock=self._clock,
-        )
 
 
 def _identity_of(write: Write) -> Hashable:

@@ -24,14 +24,7 @@ class JobLost(Exception):
 
 
 async def ended(
-    answer: Answer,
-    call: Call,
-    poll: Poll,
-    ask: Ask,
-    *,
-    interval: float,
-    timeout: float,
-    clock: Callable[[], float],
+    answer: Answer, call: Call, poll: Poll, ask: Ask, interval: float, timeout: float, clock: Callable[[], float]
 ) -> Answer:
     """Return the answer that says how the job ended that *answer* is of.
 

@@ -8,9 +8,9 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
+from batcher.destinations._http.arguments import checked_headers
 from batcher.destinations._http.decoding import decode
 from batcher.destinations._http.encoding import check_json, encode
-from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType
@@ -30,9 +30,7 @@ class Lane:
     """All that the records of one call share."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """What is done to it."""
     by: str | None = None
     """The field that an upsert matches on."""
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)

@@ -70,11 +70,9 @@ def is_token_refused(answer: Answer) -> bool:
 
 
 def verdicts_of(answer: Answer, items: Sequence[Item], lane: Lane, *, now: float, all_or_none: bool) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param now: seconds since 1970, to which the times in an answer are compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     body = json_of(answer)
     if answer.status not in CARRIED_OUT:

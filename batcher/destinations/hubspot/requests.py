@@ -8,9 +8,8 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.arguments import quoted
+from batcher.destinations._http.arguments import link_of, quoted
 from batcher.destinations._http.encoding import MAX_INTEGER, check_json, encode
-from batcher.destinations._http.requests import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Association, Write, WriteType
@@ -66,13 +65,10 @@ class Lane:
     """All that one call has in common."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """Create, update, upsert or delete."""
     by: str | None
     """The property that an upsert matches on."""
     path: str = attrs.field(repr=False)
-    """Where the call goes."""
 
     @property
     def verb(self) -> Verb:

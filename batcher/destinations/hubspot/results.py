@@ -20,7 +20,7 @@ from batcher.writes import WriteType
 
 # HubSpot's own name of it, and those of the lists and single values in the context of an error.
 _TRACE = "objectWriteTraceId"
-_IDS = ("ids", "id")
+IDS = ("ids", "id")
 
 
 @attrs.frozen
@@ -124,8 +124,12 @@ def result_of(value: Any) -> Result | None:
 def _accounts(body: Mapping[str, Any], blame: Blame) -> bool:
     """Return whether what the answer says of itself allows to count what is in it."""
     total, most = body.get("numErrors") or 0, max(blame.errors, len(blame.named))
-    ended = (body.get("status") or "COMPLETE") == "COMPLETE"
-    return ended and blame.nobody == 0 and isinstance(total, int) and total <= most
+    return has_ended(body) and blame.nobody == 0 and isinstance(total, int) and total <= most
+
+
+def has_ended(body: Mapping[str, Any]) -> bool:
+    """Return whether the call was over when it was answered."""
+    return (body.get("status") or "COMPLETE") == "COMPLETE"
 
 
 def blame_of(errors: Sequence[Any], items: Sequence[Item], lane: Lane, traced: bool) -> Blame:
@@ -143,7 +147,7 @@ def blame_of(errors: Sequence[Any], items: Sequence[Item], lane: Lane, traced: b
         names = texts(context.get(_TRACE)) if traced else []
         found = [traces.get(name) for name in names]
         if not names:
-            found = [keys.get(key_in(lane, each)) for name in _IDS for each in texts(context.get(name))]
+            found = [keys.get(key_in(lane, each)) for name in IDS for each in texts(context.get(name))]
         nobody += None in found or not found
         for index in found:
             if index is not None:

@@ -88,11 +88,9 @@ def session_expired(answer: Answer) -> bool:
 
 
 def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now: float) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param now: seconds since 1970, to which a time to come back is compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     status, body, count = answer.status, json_of(answer), len(items)
     good = succeeded(answer)
@@ -187,14 +185,14 @@ def _verdict(item: Item, result: Result) -> Verdict:
 
 def _refused_group(results: Sequence[Result]) -> Refused | Retry:
     """Return why nothing of a group was applied: members that were only rolled back are not to blame."""
-    blamed = {index: result.errors for index, result in enumerate(results) if _is_to_blame(result)}
+    blamed = {
+        index: result.errors
+        for index, result in enumerate(results)
+        if any(error.code != ROLLED_BACK for error in result.errors)
+    }
     later = passing([error for errors in blamed.values() for error in errors])
     if later is not None:
         return later
     culprits = {index: errors for index, errors in blamed.items() if passing(errors) is None}
     said = [error for result in results for error in result.errors]
     return Refused(tuple(dict.fromkeys(said)) or NO_REASON, culprits)
-
-
-def _is_to_blame(result: Result) -> bool:
-    return any(error.code != ROLLED_BACK for error in result.errors)

@@ -10,9 +10,8 @@ from zlib import crc32
 
 import attrs
 
-from batcher.destinations._http.arguments import quoted
+from batcher.destinations._http.arguments import checked_headers, quoted
 from batcher.destinations._http.encoding import check_and_encode, check_json, encode
-from batcher.destinations._http.requests import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType
@@ -63,9 +62,7 @@ class Lane:
     """All that one call has in common."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """Create, update, upsert or delete."""
     path: str
     """Where the call goes. It names the external id field of an upsert."""
     headers: Headers = attrs.field(default=(), repr=False)

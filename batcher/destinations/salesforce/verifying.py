@@ -16,7 +16,7 @@ from batcher.destinations._http.answers import Answer, json_of, wait_of
 from batcher.destinations._http.details import NO_REASON
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unique_names, unknown
+from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unanswered, unique_names
 from batcher.destinations.salesforce.answers import check_passing
 from batcher.destinations.salesforce.details import details_of
 from batcher.destinations.salesforce.requests import Item, same_id
@@ -113,7 +113,7 @@ def outcomes(answer: Answer, question: Question, *, now: float) -> list[Outcome]
         status, body = _inner(body)
         check_passing(status, body, None)
     if status != 200:
-        return unknown(len(question.sent), f"HTTP {status} ({_code(body)})")
+        return unanswered(len(question.sent), status, details_of(body) or [NO_REASON])
     records, is_whole = _records(body)
     found = [_found(each, question) for each in records]
     asked = {each.key for each in question.sent if each.key is not None}
@@ -156,7 +156,3 @@ def _is_same(sent: Fields, found: Fields, by: str) -> bool:
 def _is_echo(sent: Any, found: Any) -> bool:
     ids = isinstance(sent, str) and isinstance(found, str) and len(sent) == 15 and len(found) == 18
     return is_echo(sent, found) or (ids and same_id(found) == sent)
-
-
-def _code(body: Any) -> str:
-    return (details_of(body) or (NO_REASON,))[0].code or "no code given"
