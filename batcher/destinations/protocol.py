@@ -55,6 +55,7 @@ class Destination(Protocol):
 
         :raises Retry: the whole call is to be sent again later
         :raises Refused: the call was refused as a whole and nothing was applied
+        :raises BatcherNotOpen: outside of ``async with``
         :raises Exception: anything else means that nobody knows what was applied
         """
 

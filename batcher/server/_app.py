@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from batcher.destinations import Destination
-from batcher.destinations._http.sender import at_least_one
+from batcher.destinations._http.arguments import at_least_one
 from batcher.events import Event
 from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
 from batcher.server._asgi import CLIENT_CLOSED_REQUEST, Reader, app_of

@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from batcher.destinations._http.arguments import checked_headers
 from batcher.destinations._http.decoding import NotJSON, decode
-from batcher.destinations._http.wire import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.server._members import BadRequest, checked_name, checked_object, member, one_of, text, whole
 from batcher.writes import Association, Write, WriteType

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -22,7 +23,13 @@ class Echoes:
         self._owners = {frozenset(fields.items()): index for index, fields in enumerate(self._sent)}
         self._known = set().union(*self._sent)
 
-    def owner(self, data: Mapping[str, Any]) -> int | None:
+    def matched(self, data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+        """Return position of a record to that of its data, for the records that one of *data* is of, and only one."""
+        owners = [self._owner(each) for each in data]
+        times = Counter(owners)
+        return {owner: index for index, owner in enumerate(owners) if owner is not None and times[owner] == 1}
+
+    def _owner(self, data: Mapping[str, Any]) -> int | None:
         """Return the position of the only record that *data* can be of; None if there is none, or doubt.
 
         They have all that it has, nothing that only another one has, and contradict each of the others.

@@ -20,16 +20,16 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import isinf
 from types import TracebackType
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import anyio
-import attrs
 
-from batcher.destinations._http.decoding import decode
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret, at_least_one
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Retry
 from batcher.policies import to_seconds
@@ -57,60 +57,6 @@ class Client(Protocol):
         """
 
 
-@attrs.frozen
-class Answer:
-    """What came back."""
-
-    status: int
-    """The status code."""
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """The header fields, names in lower case."""
-    body: bytes = attrs.field(default=b"", repr=False)
-    """The body, or nothing if it is flawed."""
-    flaw: str | None = None
-    """Why the body is missing, in words without payload; None if it is whole."""
-
-    @cached_property
-    def json(self) -> Any:
-        """The body as JSON, read when first asked for.
-
-        :raises ValueError: it is none, or none that others would read in the same way
-        """
-        return decode(self.body)
-
-
-class Secret:
-    """A text that shows in no repr."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, name: str, text: str) -> None:
-        if not isinstance(text, str):
-            raise TypeError(f"{name} must be a string, not {type(text).__name__}")
-        # What RFC 9110, section 5.5, lets a header field hold, without spaces and obsolete text.
-        if not _visible(text):
-            raise ValueError(f"{name} must be visible ASCII characters without spaces: strip line ends and quotes")
-        self._text = text
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def reveal(self) -> str:
-        """Return the text, to be sent."""
-        return self._text
-
-    @classmethod
-    def field(cls, value: str) -> Secret:
-        """Return the value of a header field that has been checked, which may hold spaces."""
-        field = cls.__new__(cls)  # past the check
-        field._text = value
-        return field
-
-    def bearer(self) -> Secret:
-        """Return the ``Authorization`` field that shows this token: RFC 6750, section 2.1."""
-        return Secret.field(f"Bearer {self._text}")
-
-
 class Sender:
     """Sends requests and reads bounded answers.
 
@@ -121,12 +67,7 @@ class Sender:
     """
 
     def __init__(
-        self,
-        client: Client | None,
-        *,
-        timeout: float | timedelta,
-        max_answer_bytes: int,
-        secrets: Mapping[str, Secret],
+        self, client: Client | None, *, timeout: float | timedelta, max_answer_bytes: int, secrets: Mapping[str, Secret]
     ) -> None:
         if client is not None and not callable(getattr(client, "stream", None)):
             raise TypeError(f"client must be an AsyncClient of httpx or httpx2, not {type(client).__name__}")
@@ -268,37 +209,3 @@ def _words(error: BaseException) -> str:
             reason = (os.strerror(cause.errno) if known else cause.strerror) or reason
         cause = cause and (cause.__cause__ or cause.__context__)
     return f"{name}: {reason}" if reason else name
-
-
-def _visible(text: str) -> bool:
-    return bool(text) and all("!" <= character <= "~" for character in text)
-
-
-def at_least_one(name: str, value: object, most: int | None = None) -> int:
-    """Return *value* if it is a whole number from 1 to *most*.
-
-    :raises TypeError: no whole number
-    :raises ValueError: out of range
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
-    if value < 1 or (most is not None and value > most):
-        allowed = "at least 1" if most is None else f"from 1 to {most}"
-        raise ValueError(f"{name} must be {allowed}, not {value}")
-    return value
-
-
-def checked_base_url(name: str, value: object) -> str:
-    """Return *value* without a slash at its end, if it is the address of a server.
-
-    :raises TypeError: no string
-    :raises ValueError: not http or https, no host, or with credentials, a query or a fragment
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    parts = urlsplit(value) if _visible(value) else urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{name} must be the address of a server, such as 'https://api.example.com'")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"{name} must hold no credentials, query or fragment: give the scheme, host and path only")
-    return value.rstrip("/")

@@ -1,4 +1,4 @@
-"""Access tokens that expire: fetched on first use, refreshed ahead of their expiry, one refresh at a time.
+"""Access tokens: fetched on first use, refreshed ahead of their expiry, replaced when refused; one refresh at a time.
 
 A token is fetched before a write is sent, so whatever goes wrong meanwhile has applied nothing.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
-from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import attrs
 
-from batcher.destinations._http.sender import Secret
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret
+from batcher.destinations._http.sender import Sender
 from batcher.errors import BatcherError
 from batcher.outcomes import NotWritten, Refused, Retry
 
@@ -27,10 +29,10 @@ class Token:
 
     secret: Secret
     """The access token."""
+    base_url: str
+    """The server that it is for, and that it is shown to."""
     expires_at: float = inf
     """When it ends, in seconds on the clock of its :class:`TokenSource`."""
-    details: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """What else the issuer said."""
 
 
 def without_token(refused: Refused, way_out: str) -> NotWritten:
@@ -129,3 +131,56 @@ def _verdict(error: Exception) -> Exception:
         case BatcherError():
             return error
     return Retry(error, applied="no")
+
+
+class AuthorizedSender:
+    """Sends requests with an access token; once more with a fresh one, if the token was refused.
+
+    :param sender: carries them
+    :param tokens: where the tokens come from. If it gives a refused one again, there is no other
+    :param is_refused: whether an answer says that its token is not accepted, and nothing was applied
+    :param watch: is shown every answer
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        tokens: TokenSource,
+        is_refused: Callable[[Answer], bool],
+        watch: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
+        self._sender = sender
+        self._tokens = tokens
+        self._is_refused = is_refused
+        self._watch = watch
+
+    async def request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Make one request of the server that the token is for, and return its answer, whatever its status.
+
+        :raises Retry: the request never left, its answer was lost, or there is no access token now
+        :raises Refused: there is no access token to be had; nothing was applied
+        :raises BatcherNotOpen: outside of ``async with``
+        """
+        token = await self._tokens.token()
+        answer = await self._show(token, method, path, body, headers)
+        if not self._is_refused(answer):
+            return answer
+        self._tokens.invalidate(token)
+        fresh = await self._tokens.token()
+        return answer if fresh is token else await self._show(fresh, method, path, body, headers)
+
+    async def _show(
+        self, token: Token, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> Answer:
+        shown: dict[str, str | Secret] = {**(headers or {}), "authorization": token.secret.bearer()}
+        answer = await self._sender.request(method, token.base_url + path, body, shown)
+        self._watch(answer)
+        return answer
+
+
+async def answer_of_issuer(sender: Sender, url: str, form: Mapping[str, str]) -> Answer:
+    """Return what an issuer of tokens answers to a form: RFC 6749, section 4."""
+    content_type = {"content-type": "application/x-www-form-urlencoded"}
+    return await sender.request("POST", url, urlencode(form).encode(), content_type)

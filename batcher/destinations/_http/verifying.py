@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from batcher.outcomes import NotWritten, Outcome, Unknown, Written
+from batcher.outcomes import ErrorDetail, NotWritten, Outcome, Unknown, Written
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -37,6 +37,17 @@ class Sent:
     """All that was sent."""
     warnings: tuple[str, ...] = ()
     """What cannot be checked, if it is there."""
+
+
+@attrs.frozen
+class Question:
+    """What is to be asked of the records of one call."""
+
+    by: str
+    """The unique property."""
+    sent: tuple[Sent, ...] = attrs.field(repr=False)
+    request: tuple[str, bytes] | None = attrs.field(repr=False)
+    """The path and the body; None if no record can be asked for."""
 
 
 @attrs.frozen
@@ -90,6 +101,11 @@ def unknown(count: int, why: str) -> list[Outcome]:
     :param why: in words without payload
     """
     return [Unknown(f"the answer was lost, and it cannot be told whether the record is there: {why}")] * count
+
+
+def unanswered(count: int, status: int, errors: Sequence[ErrorDetail]) -> list[Outcome]:
+    """Return the outcomes of *count* records after a question that was refused: the code is told, no words."""
+    return unknown(count, f"HTTP {status} ({errors[0].code or 'no code given'})")
 
 
 def unique_names(given: Mapping[str, str] | None) -> dict[str, str]:

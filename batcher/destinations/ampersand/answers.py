@@ -21,28 +21,35 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, seconds_until, unauthorized
-from batcher.destinations.ampersand.batches import (
+from batcher._retry_after import seconds_until
+from batcher.destinations._http.answers import (
+    HAS_MOVED,
+    MOVED,
+    UNAUTHORIZED,
+    Answer,
     Contradiction,
-    batch_verdicts,
+    json_of,
+    refused,
+    succeeded,
+    unauthorized,
+    wait_of,
+)
+from batcher.destinations.ampersand.details import details_of, reasons_of
+from batcher.destinations.ampersand.requests import Item, Provider
+from batcher.destinations.ampersand.results import (
     check_outcomes,
-    details_of,
     failed_as_a_whole,
     result_of,
+    verdicts_of_results,
     written,
 )
-from batcher.destinations.ampersand.requests import Item, Provider
-from batcher.outcomes import Accepted, ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
+from batcher.outcomes import Accepted, ErrorDetail, Rejected, Retry, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
 _SAME_FOR_EACH = frozenset({402, 403, 404, 405, 410})
 _NOT_NOW = frozenset({408, 425, 429})
-_MOVED = frozenset({301, 307, 308})
 # What the service gives for an operation that it could not open.
 _NIL_OPERATION = "00000000-0000-0000-0000-000000000000"
-# A plain-text answer is one sentence; what is longer is a page of some proxy.
-_MAX_TEXT_CHARACTERS = 1000
 
 
 def verdicts_of(
@@ -55,15 +62,13 @@ def verdicts_of(
     all_or_none: bool = False,
     asynchronous: bool = False,
 ) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param now: seconds since 1970, to which the times in an answer are compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     count = len(items)
     body = json_of(answer)
-    if answer.status != 422 and not 200 <= answer.status < 300:
+    if answer.status != 422 and not succeeded(answer):
         return _by_status(answer, body, count, all_or_none, now)
     if answer.flaw is not None:
         raise Retry(f"HTTP {answer.status}: {answer.flaw}", applied="maybe")
@@ -71,7 +76,7 @@ def verdicts_of(
         return [Unknown(f"HTTP {answer.status} without a JSON object")] * count
     try:
         if any(body.get(name) is not None for name in ("successCount", "failureCount", "results")):
-            return batch_verdicts(body, items, type, provider, all_or_none)
+            return verdicts_of_results(body, items, type, provider, all_or_none)
         if body.get("result") is not None:
             return _single(answer.status, body, items, provider, all_or_none)
     except Contradiction as contradiction:
@@ -115,7 +120,7 @@ def _bare(body: dict[str, Any], item: Item, type: WriteType, asynchronous: bool)
 
 def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: float) -> list[Verdict]:
     status, problem = answer.status, body if isinstance(body, dict) else {}
-    words, after = f"HTTP {status}", wait_of(answer, problem, now)
+    words, after = f"HTTP {status}", _wait_of(answer, problem, now)
     if status in _NOT_NOW or (400 <= status < 500 and problem.get("retryable") is True):
         raise Retry(words, after, pause_lane=status == 429)
     if status == 503 and after is not None:
@@ -123,34 +128,17 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
     if status >= 500 and problem.get("retryable") is not False:
         # A bare 503 may be a proxy's word for a connection that broke after the request went through.
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
-    if status in _MOVED:
-        return [Rejected(ErrorDetail("the API has moved: check base_url; redirects are not followed", words))] * count
+    if status in MOVED:
+        return [Rejected(ErrorDetail(HAS_MOVED, words))] * count
     if not 400 <= status < 500:
         return [Unknown(words)] * count
     if status in UNAUTHORIZED:
         return [unauthorized(status, "API key", "give an api_key that is valid for the project")] * count
     errors = reasons_of(answer, body)
-    if status in _SAME_FOR_EACH and not all_or_none:
-        return [Rejected(errors)] * count
-    raise Refused(errors, too_large=status == TOO_LARGE)
+    return refused(status, errors, count, alike=status in _SAME_FOR_EACH, all_or_none=all_or_none)
 
 
-def reasons_of(answer: Answer, body: Any) -> tuple[ErrorDetail, ...]:
-    """Return what an answer that is no success says: as plain text, or as the problem+json of RFC 9457."""
-    code = f"HTTP_{answer.status}"
-    if not isinstance(body, dict):
-        text = body if isinstance(body, str) else answer.body.decode(errors="replace").strip()
-        shown = "" if text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
-        return (ErrorDetail(shown or "the API gave no reason", code),)
-    causes = body.get("causes")
-    found = [body.get(name) for name in ("detail", "title", "message", "error")]
-    words = [each for each in found if isinstance(each, str) and each][:1]
-    words += [each for each in causes if isinstance(each, str)] if isinstance(causes, list) else []
-    named = details_of(body.get("errors"))
-    return (*(ErrorDetail(each, code) for each in words), *named) or (ErrorDetail("the API gave no reason", code),)
-
-
-def wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None:
+def _wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None:
     """Return the seconds until the API wants to be asked again; None if it does not say.
 
     The body has a time (RFC 3339), the headers seconds or a time (RFC 9110, section 10.2.3).
@@ -161,8 +149,5 @@ def wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None
             return seconds_until(datetime.fromisoformat(stated), now)
         except ValueError:
             pass
-    for name in ("retry-after", "x-amp-retry-after"):
-        seconds = retry_after(answer.headers.get(name, ""), now)
-        if seconds is not None:
-            return seconds
-    return None
+    seconds = wait_of(answer, now)
+    return wait_of(answer, now, "x-amp-retry-after") if seconds is None else seconds

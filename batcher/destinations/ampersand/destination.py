@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
 from math import isinf
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import anyio
 
-from batcher.destinations._http.sender import Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._http.wire import checked_headers, quoted
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, checked_headers, quoted
+from batcher.destinations._http.destination import HTTPDestination, ready
+from batcher.destinations._http.sender import Client
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.destinations.ampersand.matching import same_id
 from batcher.destinations.ampersand.operations import Operation, operation_of
@@ -34,17 +33,13 @@ from batcher.outcomes import Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-__all__ = ["Ampersand", "Operation"]
-
 # The API's own limits: records of one batch, hours of a retry deadline, minutes of an auto-batch delay.
 _MAX_RECORDS = 100
 _MAX_HOURS = 48
 _MAX_MINUTES = 1440
-# Lanes that are kept ready. Headers belong to a lane, so there may be any number of them.
-_READY_LANES = 1024
 
 
-class Ampersand:
+class Ampersand(HTTPDestination):
     """Write records through Ampersand's Write API.
 
     A record gets an id and data only if the answer says for certain that they are its own. The API pairs results
@@ -102,6 +97,13 @@ class Ampersand:
         platform_url: str = "https://api.withampersand.com",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(
+            client,
+            timeout=timeout,
+            max_answer_bytes=max_answer_bytes,
+            clock=clock,
+            secrets={"x-api-key": Secret("api_key", api_key)},
+        )
         _one_of("provider", provider, (None, "salesforce", "hubspot"))
         _one_of("mode", mode, ("synchronous", "asynchronous"))
         if headers and provider != "salesforce":
@@ -116,33 +118,20 @@ class Ampersand:
         self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
         self._base_url = checked_base_url("base_url", base_url)
         self._platform_url = checked_base_url("platform_url", platform_url)
-        self._clock = clock
-        self._sender = Sender(
-            client,
-            timeout=timeout,
-            max_answer_bytes=max_answer_bytes,
-            secrets={"x-api-key": Secret("api_key", api_key)},
-        )
-        self._lane = lru_cache(maxsize=_READY_LANES)(self._make_lane)
+        self._lane = ready(self._make_lane)
 
     def __repr__(self) -> str:
         return f"Ampersand({self._project!r}, {self._integration!r}, provider={self._provider!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         if write.headers and self._provider != "salesforce":
             raise InvalidRecord("headers are for provider='salesforce' only: leave them out")
         item = item_of(write, self._provider)
         headers = self._headers
         if write.headers:
             headers = tuple(sorted((dict(headers) | checked_headers(write.headers)).items()))
-        try:
-            lane = self._lane(write.object, write.type, headers)
-        except ValueError as error:
-            raise InvalidRecord(str(error)) from None
+        lane = self._lane(write.object, write.type, headers)
         identity: Hashable = None
         if item.record_id is not None:
             place = (self._base_url, self._project, self._integration, self._group_ref)
@@ -163,15 +152,10 @@ class Ampersand:
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call; see :meth:`Destination.send`."""
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
-        path, body = request_of(shared, records, all_or_none)
-        answer = await self._sender.request("POST", self._base_url + path, body)
+        method, path, body = request_of(shared, records, all_or_none)
+        answer = await self._sender.request(method, self._base_url + path, body)
         return verdicts_of(
             answer,
             records,
@@ -205,17 +189,6 @@ class Ampersand:
             if operation.ended or not wait:
                 return operation
             await anyio.sleep(pause)
-
-    async def __aenter__(self) -> Self:
-        """Make the client, unless one was given."""
-        await self._sender.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the client that was made here."""
-        await self._sender.close(kind, error, trace)
 
     def _make_lane(self, object: str, type: WriteType, headers: tuple[tuple[str, str], ...]) -> Lane:
         name = quoted("object", object)

@@ -78,15 +78,9 @@ def _same(item: Item, result: Result, provider: Provider) -> bool:
 
 
 def _by_echo(results: Sequence[Result], items: Sequence[Item]) -> dict[int, Result]:
-    echoes = Echoes([record_of(item) for item in items])
-    claims: dict[int, list[Result]] = {}
-    for result in results:
-        if not result.success or not isinstance(result.data, Mapping):
-            continue
-        owner = echoes.owner(_properties(result.data))
-        if owner is not None:
-            claims.setdefault(owner, []).append(result)
-    return {index: claimed[0] for index, claimed in claims.items() if len(claimed) == 1}
+    echoes = [result for result in results if result.success and isinstance(result.data, Mapping)]
+    matched = Echoes([record_of(item) for item in items]).matched([_properties(echo.data) for echo in echoes])
+    return {owner: echoes[index] for owner, index in matched.items()}
 
 
 def _properties(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import json_of
-from batcher.destinations.ampersand.answers import reasons_of
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.details import listed, texts
+from batcher.destinations.ampersand.details import reasons_of
 from batcher.errors import BatcherError
 
 IN_PROGRESS = "in_progress"
@@ -46,7 +44,6 @@ def operation_of(answer: Answer, operation_id: str) -> Operation:
         problem = answer.flaw or "the answer is not that operation"
         raise BatcherError(f"the operation {operation_id!r} cannot be read: {problem}")
     metadata = body.get("metadata")
-    ids: Any = metadata.get("successfulRecordIds") if isinstance(metadata, dict) else None
-    named = tuple(each for each in ids if isinstance(each, str)) if isinstance(ids, list) else ()
+    named = tuple(texts(listed(metadata.get("successfulRecordIds")))) if isinstance(metadata, dict) else ()
     result = body.get("result")
     return Operation(operation_id, body["status"], result if isinstance(result, str) else None, named)

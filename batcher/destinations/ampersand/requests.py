@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from batcher.destinations._http.arguments import link_of
 from batcher.destinations._http.encoding import check_and_encode, check_json, encode
-from batcher.destinations._http.wire import link_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import CREATE, UPSERT, Write, WriteType
@@ -28,11 +28,8 @@ class Lane:
     """All that one call has in common."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """Create, update or delete."""
     path: str = attrs.field(repr=False)
-    """Where the call goes."""
     envelope: bytes = attrs.field(repr=False)
     """The body up to the records; its last brace is open."""
 
@@ -49,15 +46,15 @@ class Item:
     """Whether associations go with it, whose failure the API reports apart."""
 
 
-def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, bytes]:
-    """Return the path and the body of one call: a join of ready pieces.
+def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, str, bytes]:
+    """Return the method, the path and the body of one call: a join of ready pieces.
 
     One record travels as ``record``, whose answer says the most about it; more travel as ``batch``.
     """
     if len(items) == 1:
-        return lane.path, b"".join((lane.envelope, b',"record":', items[0].piece, b"}"))
+        return "POST", lane.path, b"".join((lane.envelope, b',"record":', items[0].piece, b"}"))
     policy, pieces = _ALL_OR_NONE if all_or_none else b"", b'},{"record":'.join([item.piece for item in items])
-    return lane.path, b"".join((lane.envelope, policy, b',"batch":[{"record":', pieces, b"}]}"))
+    return "POST", lane.path, b"".join((lane.envelope, policy, b',"batch":[{"record":', pieces, b"}]}"))
 
 
 def record_of(item: Item) -> dict[str, Any]:

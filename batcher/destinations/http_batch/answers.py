@@ -24,33 +24,33 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from batcher._core.verdicts import listed
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, retry_after, unauthorized
+from batcher.destinations._http.answers import (
+    HAS_MOVED,
+    MOVED,
+    UNAUTHORIZED,
+    Answer,
+    refused,
+    succeeded,
+    unauthorized,
+    wait_of,
+)
 from batcher.destinations.http_batch.details import details, reasons_of
 from batcher.destinations.http_batch.matching import is_verdict
 from batcher.destinations.http_batch.requests import Call
-from batcher.outcomes import Refused, Rejected, Retry, Unknown, Verdict
+from batcher.outcomes import Refused, Retry, Unknown, Verdict
 
 Read: TypeAlias = Callable[[Answer, Call], object]
 """Makes an answer verdicts, one per item; what it returns is checked."""
 
 _NOT_NOW = frozenset({408, 425, 429})
 _SAME_FOR_EACH = frozenset({402, 403, 405, 415})
-_MOVED = frozenset({301, 307, 308})
-
-
-def succeeded(answer: Answer) -> bool:
-    """Return whether the status is a success."""
-    return 200 <= answer.status < 300
 
 
 def verdicts_of(answer: Answer, call: Call, read: Read, *, statuses: Collection[int], now: float) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param statuses: those besides 2xx of which *read* is asked; if it returns None, they mean what they mean by default
     :param now: seconds since 1970, to which a time to come back is compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     if answer.flaw is None and (succeeded(answer) or answer.status in statuses):
         read_by_user = _read(answer, call, read)
@@ -92,17 +92,10 @@ def _by_status(answer: Answer, call: Call, now: float) -> list[Verdict]:
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
     if status in UNAUTHORIZED:
         return [unauthorized(status, "credentials", "check the headers, and auth= of the client")] * count
-    if status in _MOVED:
-        errors = details("the API has moved: check base_url; redirects are not followed", f"HTTP_{status}")
+    if status in MOVED:
+        errors = details(HAS_MOVED, f"HTTP_{status}")
     elif 400 <= status < 500:
         errors = reasons_of(answer)
     else:
         return [Unknown(words)] * count
-    if status in _MOVED | _SAME_FOR_EACH and not call.all_or_none:
-        return [Rejected(errors)] * count
-    raise Refused(errors, too_large=status == TOO_LARGE)
-
-
-def wait_of(answer: Answer, now: float) -> float | None:
-    """Return the seconds after which the API wants to be asked again; None if it does not say."""
-    return retry_after(answer.headers.get("retry-after", ""), now)
+    return refused(status, errors, count, alike=status in MOVED | _SAME_FOR_EACH, all_or_none=call.all_or_none)

@@ -6,42 +6,26 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from math import inf, isinf
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import attrs
 
+from batcher.destinations._http.answers import Answer, succeeded
+from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, checked_headers
+from batcher.destinations._http.destination import HTTPDestination
 from batcher.destinations._http.encoding import check_and_encode, encode
-from batcher.destinations._http.sender import Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._http.wire import checked_headers
-from batcher.destinations.http_batch.answers import Read, succeeded, verdicts_of
-from batcher.destinations.http_batch.details import details, failed_call
+from batcher.destinations._http.sender import Client
+from batcher.destinations.http_batch.answers import Read, verdicts_of
 from batcher.destinations.http_batch.jobs import JobLost, Poll, ended
-from batcher.destinations.http_batch.matching import all_but, by_key, by_lists, in_order, unprocessed
-from batcher.destinations.http_batch.requests import Answer, Call, Item, Lane, Request, lane_of, sent_as
+from batcher.destinations.http_batch.requests import Call, Item, Lane, Request, lane_of, sent_as
 from batcher.destinations.protocol import Prepared
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-__all__ = [
-    "Answer",
-    "Call",
-    "HttpBatch",
-    "Item",
-    "Request",
-    "all_but",
-    "by_key",
-    "by_lists",
-    "details",
-    "failed_call",
-    "in_order",
-    "unprocessed",
-]
 
-
-class HttpBatch:
+class HttpBatch(HTTPDestination):
     """Write records to any batch endpoint: one function makes the request, another reads the answer.
 
     What HTTP itself says of a call needs no code: what never left, what was lost, what is throttled, refused or broken
@@ -106,6 +90,14 @@ class HttpBatch:
         client: Client | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        own = checked_headers(headers or {})
+        super().__init__(
+            client,
+            timeout=timeout,
+            max_answer_bytes=max_answer_bytes,
+            clock=clock,
+            secrets={name: Secret.field(value) for name, value in own.items()},
+        )
         self._base_url = checked_base_url("base_url", base_url)
         for name, function in (("request", request), ("read", read), ("identity", identity), ("poll", poll)):
             if not (callable(function) or (function is None and name in ("identity", "poll"))):
@@ -120,28 +112,17 @@ class HttpBatch:
             max_in_flight=inf if max_in_flight is None else at_least_one("max_in_flight", max_in_flight),
             all_or_none=all_or_none,
         )
-        own = checked_headers(headers or {})
         self._own_headers = frozenset(own)
         self._identity = identity or _identity_of
         self._statuses = frozenset(statuses)
         self._poll_interval = _finite("poll_interval", poll_interval)
         self._poll_timeout = _finite("poll_timeout", poll_timeout)
-        self._clock = clock
-        self._sender = Sender(
-            client,
-            timeout=timeout,
-            max_answer_bytes=max_answer_bytes,
-            secrets={name: Secret.field(value) for name, value in own.items()},
-        )
 
     def __repr__(self) -> str:
         return f"HttpBatch({self._base_url!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         lane = lane_of(write, self._types, self._own_headers)
         record, piece = check_and_encode(write.record)
         # A copy, for what identity() does to it is not the caller's affair.
@@ -162,12 +143,7 @@ class HttpBatch:
         return attrs.evolve(self._rules, idempotent=cast(Lane, lane).type in self._idempotent)
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call; see :meth:`Destination.send`."""
         shared = cast(Lane, lane)
         call = Call(shared.object, shared.type, tuple(items), all_or_none, shared.by, dict(shared.headers))
         try:
@@ -180,39 +156,20 @@ class HttpBatch:
                 return [Rejected(errors, cause=error)]
             raise Refused(errors) from error
         answer = await self._sender.request(*sending)
+
+        async def ask(question: Request) -> Answer:
+            return await self._sender.request(*sent_as(question, self._base_url, call, self._max_bytes))
+
         if self._poll is not None and succeeded(answer) and answer.flaw is None:
             try:
-                answer = await self._ended(self._poll, answer, call)
+                answer = await ended(
+                    answer, call, self._poll, ask, self._poll_interval, self._poll_timeout, self._clock
+                )
             except (Retry, Refused):  # of the user's poll(): that there is no job after all
                 raise
             except Exception as error:
                 return [Unknown(str(error) if isinstance(error, JobLost) else error)] * len(items)
         return verdicts_of(answer, call, self._read, statuses=self._statuses, now=self._clock())
-
-    async def _ended(self, poll: Poll, answer: Answer, call: Call) -> Answer:
-        async def ask(question: Request) -> Answer:
-            return await self._sender.request(*sent_as(question, self._base_url, call, self._max_bytes))
-
-        return await ended(
-            answer,
-            call,
-            poll,
-            ask,
-            interval=self._poll_interval,
-            timeout=self._poll_timeout,
-            clock=self._clock,
-        )
-
-    async def __aenter__(self) -> Self:
-        """Make the client, unless one was given."""
-        await self._sender.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the client that was made here."""
-        await self._sender.close(kind, error, trace)
 
 
 def _identity_of(write: Write) -> Hashable:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from batcher.destinations._http.answers import Answer
 from batcher.destinations._http.decoding import NotJSON
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.details import NO_REASON, sentence, text_in
 from batcher.outcomes import ErrorDetail, Refused, Retry
 
 _MESSAGES = ("message", "detail", "description", "error_description", "reason", "title", "error_message")
@@ -17,9 +18,6 @@ _NESTED = ("error", "errors", "details", "reasons", "causes")
 # Codes are shown in logs: only what looks like a name or a number is one, and nothing that may be a value.
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/#\-]{0,79}")
 _MAX_DEPTH = 4
-# A plain-text answer is one sentence; what is longer is a page of some proxy.
-_MAX_TEXT_CHARACTERS = 1000
-_NO_REASON = "the API gave no reason"
 
 
 def details(said: object, code: str = "NO_REASON_GIVEN") -> tuple[ErrorDetail, ...]:
@@ -32,7 +30,7 @@ def details(said: object, code: str = "NO_REASON_GIVEN") -> tuple[ErrorDetail, .
     :param code: the code where nothing, or nothing with a code of its own, is said
     """
     found = tuple(dict.fromkeys(_details(said, code, _MAX_DEPTH)))
-    return found or (ErrorDetail(_NO_REASON, code),)
+    return found or (ErrorDetail(NO_REASON.message, code),)
 
 
 def failed_call(said: object, *, retry: Mapping[str, float | None] | None = None) -> NoReturn:
@@ -58,9 +56,8 @@ def reasons_of(answer: Answer) -> tuple[ErrorDetail, ...]:
     try:
         return details(answer.json, code)
     except NotJSON:
-        text = answer.body.decode(errors="replace").strip()
-        shown = "" if text.startswith("<") else text[:_MAX_TEXT_CHARACTERS]
-        return (ErrorDetail(shown or _NO_REASON, code),)
+        said = sentence(answer.body.decode(errors="replace").strip())
+        return (ErrorDetail(said or NO_REASON.message, code),)
 
 
 def _details(said: object, code: str, depth: int) -> Iterator[ErrorDetail]:
@@ -73,16 +70,11 @@ def _details(said: object, code: str, depth: int) -> Iterator[ErrorDetail]:
     elif depth and isinstance(said, dict):
         members = {name.lower(): value for name, value in said.items() if isinstance(name, str)}
         own = _code(members) or code
-        message = _text(members)
+        message = text_in(members, *_MESSAGES)
         if message or own != code:
-            yield ErrorDetail(message or _NO_REASON, own, _fields(members))
+            yield ErrorDetail(message or NO_REASON.message, own, _fields(members))
         for name in _NESTED:
             yield from _details(members.get(name), own, depth - 1)
-
-
-def _text(members: Mapping[str, Any]) -> str:
-    found = (members.get(name) for name in _MESSAGES)
-    return next((each for each in found if isinstance(each, str) and each), "")
 
 
 def _code(members: Mapping[str, Any]) -> str | None:

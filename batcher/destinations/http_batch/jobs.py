@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 import anyio
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations.http_batch.answers import succeeded, wait_of
+from batcher.destinations._http.answers import Answer, succeeded, wait_of
 from batcher.destinations.http_batch.requests import Call, Request
 from batcher.outcomes import Retry
 
@@ -25,14 +24,7 @@ class JobLost(Exception):
 
 
 async def ended(
-    answer: Answer,
-    call: Call,
-    poll: Poll,
-    ask: Ask,
-    *,
-    interval: float,
-    timeout: float,
-    clock: Callable[[], float],
+    answer: Answer, call: Call, poll: Poll, ask: Ask, interval: float, timeout: float, clock: Callable[[], float]
 ) -> Answer:
     """Return the answer that says how the job ended that *answer* is of.
 

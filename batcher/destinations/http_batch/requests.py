@@ -8,15 +8,12 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
+from batcher.destinations._http.arguments import checked_headers
 from batcher.destinations._http.decoding import decode
 from batcher.destinations._http.encoding import check_json, encode
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import checked_headers
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType
-
-__all__ = ["Answer", "Call", "Item", "Lane", "Request"]
 
 _FORM, _JSON, _LINES = "application/x-www-form-urlencoded", "application/json", "application/x-ndjson"
 # They say where a message ends, who is asked, and how it is packed: not for those who write records.
@@ -33,9 +30,7 @@ class Lane:
     """All that the records of one call share."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """What is done to it."""
     by: str | None = None
     """The field that an upsert matches on."""
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)

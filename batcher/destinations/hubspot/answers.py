@@ -26,11 +26,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized, whole_number
-from batcher.destinations.hubspot.batches import batch_verdicts, blame_of, details_of, listed
+from batcher._retry_after import whole_number
+from batcher.destinations._http.answers import (
+    HAS_MOVED,
+    MOVED,
+    UNAUTHORIZED,
+    Answer,
+    json_of,
+    refused,
+    unauthorized,
+    wait_of,
+)
+from batcher.destinations._http.details import listed
+from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Lane
-from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Verdict
+from batcher.destinations.hubspot.results import blame_of, verdicts_of_results
+from batcher.outcomes import ErrorDetail, NotWritten, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
 CARRIED_OUT = frozenset({200, 201, 204, 207})
@@ -39,9 +50,9 @@ _NOT_NOW = frozenset({408, 425})
 _LOCKED, _MOVING, _THROTTLED = 423, 477, 429
 _WITHOUT_CULPRIT = UNAUTHORIZED | _SAME_FOR_EACH | _NOT_NOW | {_LOCKED, _MOVING, _THROTTLED}
 _LOCK_SECONDS = 2.0
+_UNAUTHORIZED = 401
 _NO_USE = frozenset({522, 525, 526})
 _AWAY = frozenset({502, 503, 504, 521, 523, 524})
-_MOVED = frozenset({301, 307, 308})
 # All that HubSpot says of an object that the account does not have: there is no code for it.
 _NO_SUCH_OBJECT = "unable to infer object type"
 _WAY_OUT = "give a token that is valid for the account"
@@ -53,12 +64,15 @@ _DAY_IS_OVER = (
 )
 
 
+def is_token_refused(answer: Answer) -> bool:
+    """Return whether a new access token may help. Nothing was applied then."""
+    return answer.status == _UNAUTHORIZED
+
+
 def verdicts_of(answer: Answer, items: Sequence[Item], lane: Lane, *, now: float, all_or_none: bool) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param now: seconds since 1970, to which the times in an answer are compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     body = json_of(answer)
     if answer.status not in CARRIED_OUT:
@@ -70,7 +84,7 @@ def verdicts_of(answer: Answer, items: Sequence[Item], lane: Lane, *, now: float
         body = {}  # which is all that an archive answers
     if not isinstance(body, dict):
         return [Unknown(f"HTTP {answer.status} without a JSON object")] * len(items)
-    return batch_verdicts(answer.status, body, items, lane, all_or_none)
+    return verdicts_of_results(answer.status, body, items, lane, all_or_none)
 
 
 def check_passing(answer: Answer, body: Any, now: float) -> None:
@@ -79,7 +93,7 @@ def check_passing(answer: Answer, body: Any, now: float) -> None:
     :raises Retry: it may be
     """
     status, words = answer.status, f"HTTP {answer.status}"
-    after = retry_after(answer.headers.get("retry-after", ""), now)
+    after = wait_of(answer, now)
     if status in _NOT_NOW:
         raise Retry(words, after)
     if status == _LOCKED:
@@ -109,25 +123,15 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all
         return [NotWritten(_DAY_IS_OVER, attempts=1)] * count
     if status in UNAUTHORIZED:
         return [unauthorized(status, "access token", _WAY_OUT)] * count
-    if status in _MOVED:
-        moved = ErrorDetail("the API has moved: check base_url; redirects are not followed", code)
-        return _refused_alike((moved,), count, all_or_none)
-    errors = details_of(body, code)
-    if status in _SAME_FOR_EACH or (400 <= status < 500 and _knows_no_object(body)):
-        return _refused_alike(errors, count, all_or_none)
-    if may_have_culprits(status, body):
-        raise Refused(errors, _culprits(body, items, lane, all_or_none), too_large=status == TOO_LARGE)
-    return [Unknown(f"HTTP {status}")] * count
-
-
-def _refused_alike(errors: tuple[ErrorDetail, ...], count: int, all_or_none: bool) -> list[Verdict]:
-    """Return the verdicts of a refusal that each record would meet, also alone: looking for a culprit is no use.
-
-    :raises Refused: they are a group, which is refused as one
-    """
-    if all_or_none:
-        raise Refused(errors)
-    return [Rejected(errors)] * count
+    if status in MOVED:
+        errors: tuple[ErrorDetail, ...] = (ErrorDetail(HAS_MOVED, code),)
+    elif 400 <= status < 500:
+        errors = details_of(body, code)
+    else:
+        return [Unknown(f"HTTP {status}")] * count
+    alike = not may_have_culprits(status, body)
+    named = {} if alike else _culprits(body, items, lane, all_or_none)
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, named=named)
 
 
 def _culprits(body: Any, items: Sequence[Item], lane: Lane, all_or_none: bool) -> dict[int, tuple[ErrorDetail, ...]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import anyio
 
-from batcher.destinations._http.sender import Answer, Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._http.tokens import Token, TokenSource, without_token
+from batcher.destinations._http.answers import json_of
+from batcher.destinations._http.arguments import at_least_one, checked_base_url
+from batcher.destinations._http.destination import HTTPDestination, ready
+from batcher.destinations._http.sender import Client
+from batcher.destinations._http.tokens import AuthorizedSender, Token, TokenSource, answer_of_issuer, without_token
 from batcher.destinations._http.verifying import unknown
-from batcher.destinations._http.wire import json_of, quoted
-from batcher.destinations.hubspot.answers import may_have_culprits, verdicts_of
+from batcher.destinations.hubspot.answers import is_token_refused, may_have_culprits, verdicts_of
 from batcher.destinations.hubspot.links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations.hubspot.requests import (
     CALL_BYTES,
@@ -24,29 +24,25 @@ from batcher.destinations.hubspot.requests import (
     Item,
     Lane,
     Paths,
-    body_of,
     folded,
     item_of,
+    request_of,
 )
-from batcher.destinations.hubspot.tokens import FORM, Grant, token_of
+from batcher.destinations.hubspot.tokens import grant_of, token_of
 from batcher.destinations.hubspot.verifying import READ, checked_unique, outcomes, question_of
 from batcher.destinations.protocol import Prepared
-from batcher.errors import InvalidRecord
 from batcher.outcomes import Outcome, Refused, Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-__all__ = ["HubSpot"]
-
 _MAX_RECORDS = max(verb.max_records for verb in VERBS.values())
-_UNAUTHORIZED = 401
 _WAY_OUT = "check client_id and client_secret, and install the app in the account again for a new refresh_token"
 # Extra calls for associations that a batch may cost while the ones that HubSpot refuses are looked for; 50 as in
 # RetryPolicy.
 _SEARCH_CALLS = 50
 
 
-class HubSpot:
+class HubSpot(HTTPDestination):
     """Write records of HubSpot's CRM: contacts, companies, deals, tickets, custom objects.
 
     Every property is text in HubSpot: numbers, true and false are converted, None clears, lists and mappings are
@@ -107,32 +103,25 @@ class HubSpot:
         token_url: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._token, self._grant = _authorization(token, client_id, client_secret, refresh_token)
-        self._source = None if self._grant is None else TokenSource(self._fetch_token, clock=clock)
+        super().__init__(client, timeout=timeout, max_answer_bytes=max_answer_bytes, clock=clock)
+        self._base_url = checked_base_url("base_url", base_url)
+        self._token_url = checked_base_url("token_url", token_url or f"{self._base_url}/oauth/v3/token")
+        self._grant = grant_of(token, client_id, client_secret, refresh_token, self._base_url)
+        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch, clock=clock), is_token_refused)
         self._unique = checked_unique(unique)
         self._paths = Paths(api_version)
         self._max_records = at_least_one("max_records", max_records, _MAX_RECORDS)
         self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
-        self._base_url = checked_base_url("base_url", base_url)
-        self._token_url = checked_base_url("token_url", token_url or f"{self._base_url}/oauth/v3/token")
         self._links_timeout = to_seconds("timeout", timeout) / 2
-        self._clock = clock
-        self._sender = Sender(client, timeout=timeout, max_answer_bytes=max_answer_bytes, secrets={})
-        self._lane = lru_cache(maxsize=1024)(self._make_lane)
+        self._lane = ready(self._make_lane)
 
     def __repr__(self) -> str:
         return f"HubSpot({self._base_url!r}, api_version={self._paths.version!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         item = item_of(write)
-        try:
-            lane = self._lane(write.object, write.type, write.by)
-        except ValueError as error:
-            raise InvalidRecord(str(error)) from None
+        lane = self._lane(write.object, write.type, write.by)
         identity: Hashable = None
         if item.key is not None:
             # Different values that are folded into one only wait for each other; one value in two batches would fail.
@@ -155,47 +144,27 @@ class HubSpot:
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call, and another one for associations, and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call, and others for associations that follow it; see :meth:`Destination.send`."""
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
         try:
-            answer = await self._post(shared.path, body_of(shared, records, all_or_none))
+            answer = await self._api.request(*request_of(shared, records, all_or_none))
         except Refused as refused:  # by the issuer of tokens; nothing was written
             return [without_token(refused, _WAY_OUT)] * len(records)
         verdicts = verdicts_of(answer, records, shared, now=self._clock(), all_or_none=all_or_none)
         return await self._link(shared, records, verdicts)
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
-        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
-
-        :raises Retry: nothing was learned; ask again later
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         shared = cast(Lane, lane)
-        question = question_of(cast(Sequence[Item], items), self._unique[shared.object])
-        body = question.body
-        if body is None or len(body) > self._max_request_bytes:
+        path = self._paths.batch(shared.object, READ)
+        question = question_of(cast(Sequence[Item], items), self._unique[shared.object], path)
+        if question.request is None or len(question.request[1]) > self._max_request_bytes:
             return unknown(len(items), "no record has a unique value, or they do not fit a call")
         try:
-            answer = await self._post(self._paths.batch(shared.object, READ), body)
+            answer = await self._api.request("POST", *question.request)
         except Refused:  # by the issuer of tokens
             return unknown(len(items), "no access token")
         return outcomes(answer, question, now=self._clock())
-
-    async def __aenter__(self) -> Self:
-        """Make the client, unless one was given."""
-        await self._sender.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the client that was made here."""
-        await self._sender.close(kind, error, trace)
 
     async def _link(self, lane: Lane, items: Sequence[Item], verdicts: list[Verdict]) -> list[Verdict]:
         """Make the associations of the records that were written; return the verdicts, with warnings."""
@@ -216,51 +185,20 @@ class HubSpot:
         """Make one call for associations; return what failed, and calls to be made in its place."""
         # The records are written: nothing that happens here may cost them their outcome.
         try:
-            answer = await self._post(call.path, call.body)
+            answer = await self._api.request("POST", call.path, call.body)
         except Exception as error:
             words = str(error) if isinstance(error, (Retry, Refused)) else type(error).__name__
             return [(wish, words) for wish in call.wishes], []
         halves = call.halves() if search and may_have_culprits(answer.status, json_of(answer)) else []
         return ([], halves) if halves else (failures_of(answer, call), [])
 
-    async def _post(self, path: str, body: bytes) -> Answer:
-        """Make one call; once more if the access token was refused, which is then replaced.
-
-        :raises Retry: the request never left, its answer was lost, or there is no access token now
-        :raises Refused: there is no access token to be had
-        """
-        url = self._base_url + path
-        if self._source is None:
-            assert self._token is not None, "without a grant there is a token: see _authorization()"
-            return await self._sender.request("POST", url, body, {"authorization": self._token})
-        token = await self._source.token()
-        answer = await self._sender.request("POST", url, body, {"authorization": token.secret.bearer()})
-        if answer.status == _UNAUTHORIZED:
-            self._source.invalidate(token)
-            token = await self._source.token()
-            answer = await self._sender.request("POST", url, body, {"authorization": token.secret.bearer()})
-        return answer
-
-    async def _fetch_token(self) -> Token:
-        grant = self._grant
-        assert grant is not None, "only asked where there is one"
-        answer = await self._sender.request("POST", self._token_url, grant.form(), FORM)
-        token = token_of(answer, self._clock())
-        self._grant = grant.renewed(answer)
+    async def _fetch(self) -> Token:
+        if isinstance(self._grant, Token):
+            return self._grant
+        answer = await answer_of_issuer(self._sender, self._token_url, self._grant.form())
+        token = token_of(answer, self._base_url, self._clock())
+        self._grant = self._grant.renewed(answer)
         return token
 
     def _make_lane(self, object: str, type: WriteType, by: str | None) -> Lane:
         return Lane(object, type, by, self._paths.batch(object, VERBS[type]))
-
-
-def _authorization(
-    token: str | None, client_id: str | None, client_secret: str | None, refresh_token: str | None
-) -> tuple[Secret | None, Grant | None]:
-    """Return the value of the header field, or what fetches one."""
-    given = [each is not None for each in (client_id, client_secret, refresh_token)]
-    if token is not None and not any(given):
-        return Secret("token", token).bearer(), None
-    if token is None and client_id is not None and client_secret is not None and refresh_token is not None:
-        quoted("client_id", client_id)  # goes into a form, and must be a name all the same
-        return None, Grant(client_id, Secret("client_secret", client_secret), Secret("refresh_token", refresh_token))
-    raise TypeError("give token=, or client_id=, client_secret= and refresh_token=, and not both")

@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.details import listed
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import json_of
 from batcher.destinations.hubspot.answers import CARRIED_OUT
-from batcher.destinations.hubspot.batches import details_of, listed
+from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import CALL_BYTES, INPUTS, Item, Link, Paths
 from batcher.outcomes import Verdict, Written
 

@@ -84,12 +84,8 @@ def left_over(results: Sequence[Result], items: Sequence[Item], rest: Sequence[i
     :param rest: positions of the records that no result names
     """
     echoes = Echoes([json.loads(items[index].piece)["properties"] for index in rest])
-    claims: dict[int, list[Result]] = {}
-    for result in results:
-        owner = echoes.owner(result.properties)
-        if owner is not None:
-            claims.setdefault(rest[owner], []).append(result)
-    found = {index: claimed[0] for index, claimed in claims.items() if len(claimed) == 1}
+    matched = echoes.matched([result.properties for result in results])
+    found = {rest[owner]: results[index] for owner, index in matched.items()}
     if len(found) == len(rest) - 1:
         (last,) = set(rest) - found.keys()
         taken = {result.record_id for result in found.values()}

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
+from batcher.destinations._http.arguments import link_of, quoted
 from batcher.destinations._http.encoding import MAX_INTEGER, check_json, encode
-from batcher.destinations._http.wire import link_of, quoted
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Association, Write, WriteType
@@ -65,13 +65,10 @@ class Lane:
     """All that one call has in common."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """Create, update, upsert or delete."""
     by: str | None
     """The property that an upsert matches on."""
     path: str = attrs.field(repr=False)
-    """Where the call goes."""
 
     @property
     def verb(self) -> Verb:
@@ -116,8 +113,8 @@ class Paths:
         return f"{root}/{quoted('object', source)}/{quoted('object', target)}/batch/create"
 
 
-def body_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> bytes:
-    """Return the body of one call: a join of ready pieces.
+def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, str, bytes]:
+    """Return the method, the path and the body of one call: a join of ready pieces.
 
     The trace ids, which ask for partial success, are the positions in the call: unique in it, and that is all
     that HubSpot wants.
@@ -125,7 +122,7 @@ def body_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> bytes:
     pieces: Iterable[bytes] = (item.piece for item in items)
     if lane.verb.traced and not all_or_none:
         pieces = (b'{"objectWriteTraceId":"%d",%b' % (index, item.piece[1:]) for index, item in enumerate(items))
-    return b"".join((INPUTS, b",".join(pieces), b"]}"))
+    return "POST", lane.path, b"".join((INPUTS, b",".join(pieces), b"]}"))
 
 
 def item_of(write: Write) -> Item:

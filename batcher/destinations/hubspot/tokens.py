@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 import attrs
 
-from batcher.destinations._http.sender import Answer, Secret
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.arguments import Secret, quoted
 from batcher.destinations._http.tokens import Token
-from batcher.destinations._http.wire import json_of
 from batcher.destinations.hubspot.answers import check_passing
-from batcher.destinations.hubspot.batches import details_of
+from batcher.destinations.hubspot.details import details_of
 from batcher.outcomes import Refused, Retry
 
-FORM = {"content-type": "application/x-www-form-urlencoded"}
 # HubSpot, "Working with OAuth": access tokens live for 30 minutes. Used if an answer does not say.
 _LIFETIME_SECONDS = 1800.0
 # The issuer's own words for an access token that it gives.
@@ -29,15 +27,14 @@ class Grant:
     client_secret: Secret
     refresh_token: Secret
 
-    def form(self) -> bytes:
-        """Return the body of a request for an access token: RFC 6749, section 6."""
-        members = {
+    def form(self) -> dict[str, str]:
+        """Return what is asked for: RFC 6749, section 6."""
+        return {
             "grant_type": _REFRESH_TOKEN,
             "client_id": self.client_id,
             "client_secret": self.client_secret.reveal(),
             _REFRESH_TOKEN: self.refresh_token.reveal(),
         }
-        return urlencode(members).encode()
 
     def renewed(self, answer: Answer) -> Grant:
         """Return what to show the next time: an issuer may replace the refresh token (RFC 6749, section 6)."""
@@ -45,9 +42,27 @@ class Grant:
         return self if token is None else attrs.evolve(self, refresh_token=token)
 
 
-def token_of(answer: Answer, now: float) -> Token:
-    """Return the token that an answer gives.
+def grant_of(
+    token: str | None, client_id: str | None, client_secret: str | None, refresh_token: str | None, base_url: str
+) -> Grant | Token:
+    """Return how tokens are got, or the only one.
 
+    :raises TypeError: none of the ways to authorize, or both, or no strings
+    :raises ValueError: a secret that is none
+    """
+    given = [each is not None for each in (client_id, client_secret, refresh_token)]
+    if token is not None and not any(given):
+        return Token(Secret("token", token), base_url)
+    if token is None and client_id is not None and client_secret is not None and refresh_token is not None:
+        quoted("client_id", client_id)  # goes into a form, and must be a name all the same
+        return Grant(client_id, Secret("client_secret", client_secret), Secret("refresh_token", refresh_token))
+    raise TypeError("give token=, or client_id=, client_secret= and refresh_token=, and not both")
+
+
+def token_of(answer: Answer, base_url: str, now: float) -> Token:
+    """Return the token of an answer.
+
+    :param base_url: the server that it is for
     :param now: seconds, on the clock on which the token is to expire
     :raises Retry: there is none now, perhaps later
     :raises Refused: there is none to be had with this grant
@@ -59,7 +74,7 @@ def token_of(answer: Answer, now: float) -> Token:
             raise Retry("HTTP 200 without an access token")
         lifetime = body.get("expires_in")
         known = isinstance(lifetime, int | float) and not isinstance(lifetime, bool)
-        return Token(secret, now + (lifetime if known else _LIFETIME_SECONDS))
+        return Token(secret, base_url, now + (lifetime if known else _LIFETIME_SECONDS))
     check_passing(answer, body, now)
     raise Refused(details_of(body, f"HTTP_{answer.status}"))
 

@@ -11,16 +11,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.details import listed, texts
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
-from batcher.destinations._http.wire import json_of
+from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unanswered, unique_names
 from batcher.destinations.hubspot.answers import check_passing
-from batcher.destinations.hubspot.batches import details_of, listed, result_of, texts
+from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Verb, folded
+from batcher.destinations.hubspot.results import IDS, has_ended, result_of
 from batcher.outcomes import Outcome, Retry
 
 READ = Verb("read")
@@ -48,30 +47,19 @@ def checked_unique(given: Mapping[str, str] | None) -> dict[str, str]:
     return _ALWAYS | named
 
 
-@attrs.frozen
-class Question:
-    """What is to be asked of the records of one call."""
-
-    by: str
-    """The unique property."""
-    sent: tuple[Sent, ...] = attrs.field(repr=False)
-
-    @property
-    def body(self) -> bytes | None:
-        """What to send; None if no record has a value by which it could be looked for."""
-        # Each value once: HubSpot refuses a batch that names one record twice.
-        values = {each.key: each.fields[self.by].strip() for each in self.sent if each.key is not None}
-        names = sorted({name for each in self.sent for name in each.fields})
-        inputs = [{"id": value} for value in values.values()]
-        return encode({"idProperty": self.by, "properties": names, "inputs": inputs}) if inputs else None
-
-
-def question_of(items: Sequence[Item], by: str) -> Question:
+def question_of(items: Sequence[Item], by: str, path: str) -> Question:
     """Return what to ask.
 
     :param by: the unique property
+    :param path: where objects are read
     """
-    return Question(by, tuple(_sent(json.loads(item.piece), by) for item in items))
+    sent = tuple(_sent(json.loads(item.piece), by) for item in items)
+    # Each value once: HubSpot refuses a batch that names one record twice.
+    values = {each.key: each.fields[by].strip() for each in sent if each.key is not None}
+    names = sorted({name for each in sent for name in each.fields})
+    inputs = [{"id": value} for value in values.values()]
+    body = encode({"idProperty": by, "properties": names, "inputs": inputs})
+    return Question(by, sent, (path, body) if inputs else None)
 
 
 def _sent(members: Mapping[str, Any], by: str) -> Sent:
@@ -93,21 +81,13 @@ def outcomes(answer: Answer, question: Question, *, now: float) -> list[Outcome]
     if status == _NONE and absent:
         return outcomes_of(question.sent, [], absent, _is_same)
     if status not in _ANSWERED:
-        return unknown(len(question.sent), f"HTTP {status} ({_code(body)})")
+        return unanswered(len(question.sent), status, details_of(body))
     if answer.flaw is not None:
         raise Retry(f"HTTP {status}: {answer.flaw}")
-    if not isinstance(body, dict) or not isinstance(body.get("results"), list) or not _has_ended(body):
+    if not isinstance(body, dict) or not isinstance(body.get("results"), list) or not has_ended(body):
         raise Retry(f"HTTP {status} without the records that were asked for")
     found = [each for value in body["results"] if (each := _found(value, question.by)) is not None]
     return outcomes_of(question.sent, found, absent, _is_same)
-
-
-def _has_ended(body: Mapping[str, Any]) -> bool:
-    return (body.get("status") or "COMPLETE") == "COMPLETE"
-
-
-def _code(body: Any) -> str:
-    return details_of(body)[0].code or "no code given"
 
 
 def _found(value: Any, by: str) -> Found | None:
@@ -125,7 +105,7 @@ def _absent(errors: Sequence[Any]) -> Iterable[str]:
     for error in errors:
         context = error.get("context") if isinstance(error, dict) and error.get("category") == _MISSING else None
         if isinstance(context, dict):
-            yield from (folded(value) for name in ("ids", "id") for value in texts(context.get(name)))
+            yield from (folded(value) for name in IDS for value in texts(context.get(name)))
 
 
 def _is_same(sent: Fields, found: Fields) -> bool:

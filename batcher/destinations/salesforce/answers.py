@@ -27,18 +27,22 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.wire import TOO_LARGE, UNAUTHORIZED, json_of, retry_after, unauthorized
-from batcher.destinations.salesforce.requests import Item
-from batcher.destinations.salesforce.results import (
-    NO_REASON,
+from batcher.destinations._http.answers import (
+    MOVED,
+    UNAUTHORIZED,
+    Answer,
     Contradiction,
-    details_of,
-    holds_results,
-    passing,
-    verdicts_of_results,
+    json_of,
+    refused,
+    succeeded,
+    unauthorized,
+    wait_of,
 )
-from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict
+from batcher.destinations._http.details import NO_REASON
+from batcher.destinations.salesforce.details import ROLLED_BACK, details_of, passing
+from batcher.destinations.salesforce.matching import Result, check_order
+from batcher.destinations.salesforce.requests import Item
+from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
 
 _EXPIRED = "INVALID_SESSION_ID"
 _SAME_FOR_EACH = frozenset({403, 404, 405, 410, 415})
@@ -48,7 +52,6 @@ _TOO_MANY = 429
 _WAY_OUT = "give one that has not ended, of a user who may use the API"
 # The edge found no way to the instance.
 _NO_WAY = 420
-_MOVED = frozenset({301, 307, 308})
 # The usage of the app alone, "per-app-api-usage", has a name that ends in the same way.
 _USAGE = re.compile(r"(?:^|[\s,;])api-usage=(\d{1,18})/(\d{1,18})")
 
@@ -69,35 +72,38 @@ def usage_of(answer: Answer) -> ApiUsage | None:
     return None if found is None else ApiUsage(int(found[1]), int(found[2]))
 
 
+def _holds_results(body: Any) -> bool:
+    """Return whether *body* has results of records, and not errors of the call."""
+    return isinstance(body, list) and any(isinstance(each, dict) and "success" in each for each in body)
+
+
 def session_expired(answer: Answer) -> bool:
     """Return whether a new access token may help. Nothing was applied then."""
     if not 400 <= answer.status < 500:
         return False
     body = json_of(answer)
-    if holds_results(body):  # Salesforce looked at records, whatever it says of the token
+    if _holds_results(body):  # Salesforce looked at records, whatever it says of the token
         return False
     return answer.status == 401 or any(error.code == _EXPIRED for error in details_of(body))
 
 
 def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now: float) -> list[Verdict]:
-    """Return one verdict per item.
+    """Return one verdict per item, or raise as :meth:`Destination.send` does.
 
     :param now: seconds since 1970, to which a time to come back is compared
-    :raises Retry: the whole call is to be sent again later
-    :raises Refused: the call was refused as a whole and nothing was applied
     """
     status, body, count = answer.status, json_of(answer), len(items)
-    good = 200 <= status < 300
+    good = succeeded(answer)
     if good and answer.flaw is not None:
         raise Retry(f"HTTP {status}: {answer.flaw}", applied="maybe")
     if good and not isinstance(body, list):
         return [Unknown(f"HTTP {status} without a list of results")] * count
-    if not good and not (400 <= status < 500 and holds_results(body)):
+    if not good and not (400 <= status < 500 and _holds_results(body)):
         return _by_status(answer, body, items, all_or_none, now)
     try:
         if not good and any(isinstance(each, dict) and each.get("success") is True for each in body):
             raise Contradiction("the status says that the call failed, a result that it succeeded")
-        return verdicts_of_results(body, items, all_or_none)
+        return _verdicts_of_results(body, items, all_or_none)
     except Contradiction as contradiction:
         return [Unknown(f"HTTP {status}: {contradiction}")] * count
 
@@ -120,17 +126,16 @@ def check_passing(status: int, body: Any, after: float | None) -> None:
 
 def _by_status(answer: Answer, body: Any, items: Sequence[Item], all_or_none: bool, now: float) -> list[Verdict]:
     status, words, count = answer.status, f"HTTP {answer.status}", len(items)
-    check_passing(status, body, retry_after(answer.headers.get("retry-after", ""), now))
-    if status in _MOVED:
+    check_passing(status, body, wait_of(answer, now))
+    if status in MOVED:
         return [Rejected(ErrorDetail("the API has moved: check instance_url", words))] * count
     if status < 400:
         return [Unknown(words)] * count
     errors = details_of(body) or (ErrorDetail(NO_REASON.message, f"HTTP_{status}"),)
     if status in UNAUTHORIZED or session_expired(answer):
         return [unauthorized(status, "access token", _WAY_OUT)] * count
-    if not all_or_none and (status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])):
-        return [Rejected(errors)] * count
-    raise Refused(errors, too_large=status == TOO_LARGE)
+    alike = status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none)
 
 
 def _knows_no_object(error: ErrorDetail, item: Item) -> bool:
@@ -138,3 +143,56 @@ def _knows_no_object(error: ErrorDetail, item: Item) -> bool:
     if error.code != _NO_SUCH_OBJECT or not item.piece.startswith(b"{"):  # of a delete there are ids only
         return False
     return f"'{json.loads(item.piece)['attributes']['type']}'" in error.message
+
+
+def _verdicts_of_results(body: Sequence[Any], items: Sequence[Item], all_or_none: bool) -> list[Verdict]:
+    """Return one verdict per item.
+
+    :raises Contradiction: nothing in it can be trusted
+    :raises Retry: the group is to be sent again later
+    :raises Refused: the group was refused, and nothing of it was applied
+    """
+    results = [_result_of(each) for each in body]
+    check_order(results, items)
+    if all_or_none and not any(result.success for result in results):
+        raise _refused_group(results)
+    # If Salesforce kept a part of a group all the same, this says what happened.
+    return [_verdict(item, result) for item, result in zip(items, results, strict=True)]
+
+
+def _result_of(value: Any) -> Result:
+    if not isinstance(value, dict) or not isinstance(value.get("success"), bool):
+        raise Contradiction("a result does not say whether it succeeded")
+    record_id, created = value.get("id"), value.get("created")
+    known = isinstance(record_id, str) and record_id != ""
+    if value["success"] and not known:
+        raise Contradiction("a result succeeded and names no record")
+    return Result(
+        value["success"],
+        record_id if known else None,
+        created if isinstance(created, bool) else None,
+        details_of(value.get("errors")),
+    )
+
+
+def _verdict(item: Item, result: Result) -> Verdict:
+    if result.success:
+        data = None if result.created is None else {"created": result.created}
+        # A record that was there keeps the id by which its caller knows it.
+        return Written(item.record_id or result.record_id, data, [error.message for error in result.errors])
+    return passing(result.errors) or Rejected(result.errors or NO_REASON)
+
+
+def _refused_group(results: Sequence[Result]) -> Refused | Retry:
+    """Return why nothing of a group was applied: members that were only rolled back are not to blame."""
+    blamed = {
+        index: result.errors
+        for index, result in enumerate(results)
+        if any(error.code != ROLLED_BACK for error in result.errors)
+    }
+    later = passing([error for errors in blamed.values() for error in errors])
+    if later is not None:
+        return later
+    culprits = {index: errors for index, errors in blamed.items() if passing(errors) is None}
+    said = [error for result in results for error in result.errors]
+    return Refused(tuple(dict.fromkeys(said)) or NO_REASON, culprits)

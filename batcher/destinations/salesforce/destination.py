@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
 from math import inf
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
-from batcher.destinations._http.sender import Answer, Client, Secret, Sender, at_least_one, checked_base_url
-from batcher.destinations._http.tokens import Token, TokenSource, without_token
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import at_least_one, checked_base_url
+from batcher.destinations._http.destination import HTTPDestination, ready
+from batcher.destinations._http.sender import Client
+from batcher.destinations._http.tokens import AuthorizedSender, Token, TokenSource, answer_of_issuer, without_token
 from batcher.destinations._http.verifying import unknown
 from batcher.destinations.protocol import Prepared
 from batcher.destinations.salesforce.answers import ApiUsage, session_expired, usage_of, verdicts_of
@@ -21,6 +22,7 @@ from batcher.destinations.salesforce.requests import (
     CAPABILITIES,
     FIRST_VERSION,
     MAX_RECORDS,
+    Headers,
     Item,
     Lane,
     identity_of,
@@ -30,23 +32,18 @@ from batcher.destinations.salesforce.requests import (
     path_of,
     request_of,
 )
-from batcher.destinations.salesforce.tokens import TOKEN_PATH, Fixed, body_of, grant_of, token_of
+from batcher.destinations.salesforce.tokens import TOKEN_PATH, grant_of, token_of
 from batcher.destinations.salesforce.verifying import checked_unique, outcomes, question_of
 from batcher.errors import InvalidRecord
 from batcher.outcomes import Outcome, Refused, Verdict
 from batcher.policies import LaneRules
 from batcher.writes import Write, WriteType
 
-__all__ = ["ApiUsage", "Salesforce"]
-
 _VERSION = re.compile(r"([1-9][0-9]{1,2})\.0")
-_FORM: dict[str, str | Secret] = {"content-type": "application/x-www-form-urlencoded"}
 _WAY_OUT = "check the app and its rights in Salesforce, and the credentials given here"
-# Lanes that are kept ready. Headers belong to a lane, so there may be any number of them.
-_READY_LANES = 1024
 
 
-class Salesforce:
+class Salesforce(HTTPDestination):
     """Write records to Salesforce by sObject Collections.
 
     Create, update, upsert by an external id field, and delete; each of them also all or none. A call carries up to 200
@@ -133,6 +130,7 @@ class Salesforce:
         client: Client | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(client, timeout=timeout, max_answer_bytes=max_answer_bytes, clock=clock)
         self._instance_url = checked_base_url("instance_url", instance_url)
         secrets = {
             "access_token": access_token,
@@ -142,6 +140,7 @@ class Salesforce:
             "private_key": private_key,
         }
         self._grant = grant_of(secrets, self._instance_url, audience)
+        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch, clock=clock), session_expired, self._watch)
         self._api_version, self._release = api_version, _release_of(api_version)
         self._headers = lane_headers(headers or {})
         self._unique = checked_unique(unique)
@@ -149,11 +148,8 @@ class Salesforce:
         self._partitions = at_least_one("partitions", partitions)
         self._max_records = at_least_one("max_records", max_records, MAX_RECORDS)
         self._max_request_bytes = at_least_one("max_request_bytes", max_request_bytes)
-        self._clock = clock
-        self._sender = Sender(client, timeout=timeout, max_answer_bytes=max_answer_bytes, secrets={})
-        self._tokens = TokenSource(self._fetch, clock=clock)
         self._limits: ApiUsage | None = None
-        self._lane = lru_cache(maxsize=_READY_LANES)(self._make_lane)
+        self._lane = ready(self._make_lane)
 
     def __repr__(self) -> str:
         return f"Salesforce({self._instance_url!r}, api_version={self._api_version!r})"
@@ -164,10 +160,7 @@ class Salesforce:
         return self._limits
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         since = CAPABILITIES[write.type].since
         if self._release < since:
             raise InvalidRecord(f"{write.type.value}s need api_version='{since}.0' or later, not {self._api_version!r}")
@@ -176,10 +169,7 @@ class Salesforce:
         partition = None
         if self._keep_together is not None:
             partition = partition_of(record, self._keep_together, self._partitions)
-        try:
-            lane = self._lane(write.object, write.type, write.by, tuple(sorted(headers.items())), partition)
-        except ValueError as error:
-            raise InvalidRecord(str(error)) from None
+        lane = self._lane(write.object, write.type, write.by, tuple(sorted(headers.items())), partition)
         # One more for the separator.
         return Prepared(lane, item, len(item.piece) + 1, identity_of(write, item, record))
 
@@ -197,80 +187,39 @@ class Salesforce:
         )
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Make one call and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the whole call is to be sent again later
-        :raises Refused: the call was refused as a whole and nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Make one call; see :meth:`Destination.send`."""
         shared, records = cast(Lane, lane), cast(Sequence[Item], items)
         request = request_of(shared, records, all_or_none)
         try:
-            answer = await self._asked(shared, *request)
+            answer = await self._api.request(*request, dict(shared.headers))
         except Refused as refused:  # by the issuer of tokens; nothing was written
             return [without_token(refused, _WAY_OUT)] * len(records)
         return verdicts_of(answer, records, all_or_none=all_or_none, now=self._clock())
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
-        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
-
-        :raises Retry: nothing was learned; ask again later
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         shared = cast(Lane, lane)
-        question = question_of(shared.object, self._unique[shared.object.lower()], cast(Sequence[Item], items))
-        request = question.request(self._api_version)
-        if request is None or len(request[1]) > self._max_request_bytes:
+        by = self._unique[shared.object.lower()]
+        question = question_of(cast(Sequence[Item], items), by, shared.object, self._api_version)
+        if question.request is None or len(question.request[1]) > self._max_request_bytes:
             return unknown(len(items), "no record has a unique value that can be asked for, or they do not fit a call")
         try:
-            answer = await self._asked(shared, "POST", *request)
+            answer = await self._api.request("POST", *question.request, dict(shared.headers))
         except Refused:  # by the issuer of tokens
             return unknown(len(items), "no access token")
         return outcomes(answer, question, now=self._clock())
 
-    async def __aenter__(self) -> Self:
-        """Make the client, unless one was given."""
-        await self._sender.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the client that was made here."""
-        await self._sender.close(kind, error, trace)
-
-    async def _asked(self, lane: Lane, method: str, path: str, body: bytes | None) -> Answer:
-        """Return the answer to one call; with a new token, if the old one was over."""
-        token = await self._tokens.token()
-        answer = await self._answer(token, lane, method, path, body)
-        if not session_expired(answer):
-            return answer
-        self._tokens.invalidate(token)
-        fresh = await self._tokens.token()
-        # A token that was given is the only one.
-        return answer if fresh is token else await self._answer(fresh, lane, method, path, body)
-
-    async def _answer(self, token: Token, lane: Lane, method: str, path: str, body: bytes | None) -> Answer:
-        headers: dict[str, str | Secret] = {**dict(lane.headers), "authorization": token.secret.bearer()}
-        answer = await self._sender.request(method, token.details["instance_url"] + path, body, headers)
-        self._limits = usage_of(answer) or self._limits
-        return answer
-
     async def _fetch(self) -> Token:
-        if isinstance(self._grant, Fixed):
-            return self._grant.token
-        body = body_of(self._grant, self._clock())
-        answer = await self._sender.request("POST", self._instance_url + TOKEN_PATH, body, _FORM)
+        if isinstance(self._grant, Token):
+            return self._grant
+        form = self._grant.form(self._clock())
+        answer = await answer_of_issuer(self._sender, self._instance_url + TOKEN_PATH, form)
         return token_of(answer, self._instance_url)
 
-    def _make_lane(
-        self,
-        object: str,
-        type: WriteType,
-        by: str | None,
-        headers: tuple[tuple[str, str], ...],
-        partition: int | None,
-    ) -> Lane:
+    def _watch(self, answer: Answer) -> None:
+        self._limits = usage_of(answer) or self._limits
+
+    def _make_lane(self, object: str, type: WriteType, by: str | None, headers: Headers, partition: int | None) -> Lane:
         return Lane(object, type, path_of(self._api_version, object, by), headers, partition)
 
 

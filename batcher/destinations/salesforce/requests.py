@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import attrs
 
+from batcher.destinations._http.arguments import checked_headers, quoted
 from batcher.destinations._http.encoding import check_and_encode, check_json, encode
-from batcher.destinations._http.wire import checked_headers, quoted
 from batcher.errors import InvalidRecord
 from batcher.outcomes import ErrorDetail
 from batcher.writes import Write, WriteType
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
@@ -60,12 +62,10 @@ class Lane:
     """All that one call has in common."""
 
     object: str
-    """The name of the object."""
     type: WriteType
-    """Create, update, upsert or delete."""
     path: str
     """Where the call goes. It names the external id field of an upsert."""
-    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    headers: Headers = attrs.field(default=(), repr=False)
     """Header fields of the call, by name."""
     partition: int | None = None
     """Which of the lanes of this object and type holds the records of a parent; None if nothing is kept together."""

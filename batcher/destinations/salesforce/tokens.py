@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlencode
 
 import attrs
 
-from batcher.destinations._http.sender import Answer, Secret, checked_base_url
+from batcher.destinations._http.answers import Answer, json_of
+from batcher.destinations._http.arguments import Secret, checked_base_url
+from batcher.destinations._http.details import NO_REASON
 from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token
-from batcher.destinations._http.wire import json_of
-from batcher.destinations.salesforce.results import NO_REASON, details_of
+from batcher.destinations.salesforce.details import details_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ TOKEN_PATH = "/services/oauth2/token"  # noqa: S105
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 # Salesforce takes assertions of a few minutes only; this one is used at once.
 _ASSERTION_SECONDS = 120
-
-
-@attrs.frozen
-class Fixed:
-    """A token that somebody else asked for. There is no other one."""
-
-    token: Token
 
 
 @attrs.frozen
@@ -67,11 +60,11 @@ class JWTBearer:
         return {"grant_type": _JWT_BEARER, "assertion": jwt.encode(claims, self.private_key, algorithm="RS256")}
 
 
-Grant: TypeAlias = Fixed | ClientCredentials | JWTBearer
+Grant: TypeAlias = ClientCredentials | JWTBearer
 
 
-def grant_of(arguments: Mapping[str, Any], instance_url: str, audience: str) -> Grant:
-    """Return how tokens are got, from those of the arguments that are not None.
+def grant_of(arguments: Mapping[str, Any], instance_url: str, audience: str) -> Grant | Token:
+    """Return how tokens are got, or the only one, from those of the arguments that are not None.
 
     :raises TypeError: an argument of another type
     :raises ValueError: arguments that do not go together, or a secret or a key that is none
@@ -84,8 +77,7 @@ def grant_of(arguments: Mapping[str, Any], instance_url: str, audience: str) -> 
         if given.get(name) == "":
             raise ValueError(f"{name} must not be an empty string")
     if given.keys() == {"access_token"}:
-        secret = Secret("access_token", given["access_token"])
-        return Fixed(Token(secret, details={"instance_url": instance_url}))
+        return Token(Secret("access_token", given["access_token"]), instance_url)
     if given.keys() == {"client_id", "client_secret"}:
         return ClientCredentials(given["client_id"], Secret("client_secret", given["client_secret"]))
     if given.keys() != {"client_id", "username", "private_key"}:
@@ -116,14 +108,6 @@ def _rsa_key(pem: str | bytes) -> RSAPrivateKey:
     return key
 
 
-def body_of(grant: ClientCredentials | JWTBearer, now: float) -> bytes:
-    """Return the body of the request for a token.
-
-    :param now: seconds since 1970
-    """
-    return urlencode(grant.form(now)).encode()
-
-
 def token_of(answer: Answer, asked: str) -> Token:
     """Return the token of an answer.
 
@@ -146,4 +130,4 @@ def token_of(answer: Answer, asked: str) -> Token:
             raise ValueError("instance_url must begin with https, as the address of the token request does")
     except (TypeError, ValueError) as error:
         raise Refused(ErrorDetail(f"the answer to the token request: {error}", NO_ACCESS_TOKEN)) from None
-    return Token(secret, details={"instance_url": instance})
+    return Token(secret, instance)

@@ -12,16 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import attrs
-
+from batcher.destinations._http.answers import Answer, json_of, wait_of
+from batcher.destinations._http.details import NO_REASON
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
-from batcher.destinations._http.sender import Answer
-from batcher.destinations._http.verifying import Fields, Found, Sent, outcomes_of, unique_names, unknown
-from batcher.destinations._http.wire import json_of, retry_after
+from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unanswered, unique_names
 from batcher.destinations.salesforce.answers import check_passing
+from batcher.destinations.salesforce.details import details_of
 from batcher.destinations.salesforce.requests import Item, same_id
-from batcher.destinations.salesforce.results import NO_REASON, details_of
 from batcher.outcomes import Outcome, Retry
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -46,43 +44,28 @@ def checked_unique(given: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): field for name, field in named.items()}
 
 
-@attrs.frozen
-class Question:
-    """What is to be asked of the records of one call."""
-
-    object: str
-    by: str
-    """The unique field, in lower case."""
-    sent: tuple[Sent, ...] = attrs.field(repr=False)
-
-    @property
-    def soql(self) -> str | None:
-        """The query; None if no record has a value by which it could be looked for, or if it would be too long."""
-        asked = [each for each in self.sent if each.key is not None]
-        values = sorted({_literal(each.fields[self.by]) for each in asked})
-        names = sorted({name for each in asked for name in each.fields})
-        soql = f"SELECT {','.join(['Id', *names])} FROM {self.object} WHERE {self.by} IN ({','.join(values)})"  # noqa: S608
-        return soql if values and len(soql) <= _MOST_SOQL else None
-
-    def request(self, version: str) -> tuple[str, bytes] | None:
-        """Return where to send it, and the body; None if there is nothing to ask.
-
-        :param version: of the API
-        """
-        soql, root = self.soql, f"/services/data/v{version}"
-        if soql is None:
-            return None
-        one = {"method": "GET", "url": f"{root}/query?q={quote(soql, safe='')}", "referenceId": _NAMED}
-        return f"{root}/composite", encode({"compositeRequest": [one]})
-
-
-def question_of(object: str, by: str, items: Sequence[Item]) -> Question:
+def question_of(items: Sequence[Item], by: str, object: str, version: str) -> Question:
     """Return what to ask.
 
     :param by: the unique field
+    :param version: of the API
     """
-    folded = by.lower()
-    return Question(object, folded, tuple(_sent(json.loads(item.piece), folded) for item in items))
+    folded, root = by.lower(), f"/services/data/v{version}"
+    sent = tuple(_sent(json.loads(item.piece), folded) for item in items)
+    soql = _soql(sent, folded, object)
+    if soql is None:
+        return Question(folded, sent, None)
+    one = {"method": "GET", "url": f"{root}/query?q={quote(soql, safe='')}", "referenceId": _NAMED}
+    return Question(folded, sent, (f"{root}/composite", encode({"compositeRequest": [one]})))
+
+
+def _soql(sent: Sequence[Sent], by: str, object: str) -> str | None:
+    """Return the query; None if no record has a value by which it could be looked for, or if it would be too long."""
+    asked = [each for each in sent if each.key is not None]
+    values = sorted({_literal(each.fields[by]) for each in asked})
+    names = sorted({name for each in asked for name in each.fields})
+    soql = f"SELECT {','.join(['Id', *names])} FROM {object} WHERE {by} IN ({','.join(values)})"  # noqa: S608
+    return soql if values and len(soql) <= _MOST_SOQL else None
 
 
 def _sent(record: dict[str, Any], by: str) -> Sent:
@@ -123,14 +106,14 @@ def outcomes(answer: Answer, question: Question, *, now: float) -> list[Outcome]
     :raises Retry: nothing was learned; ask again later
     """
     status, body = answer.status, json_of(answer)
-    check_passing(status, body, retry_after(answer.headers.get("retry-after", ""), now))
+    check_passing(status, body, wait_of(answer, now))
     if status == 200 and answer.flaw is not None:
         raise Retry(f"HTTP {status}: {answer.flaw}")
     if status == 200:  # there is an answer inside of the answer, with a status of its own
         status, body = _inner(body)
         check_passing(status, body, None)
     if status != 200:
-        return unknown(len(question.sent), f"HTTP {status} ({_code(body)})")
+        return unanswered(len(question.sent), status, details_of(body) or [NO_REASON])
     records, is_whole = _records(body)
     found = [_found(each, question) for each in records]
     asked = {each.key for each in question.sent if each.key is not None}
@@ -173,7 +156,3 @@ def _is_same(sent: Fields, found: Fields, by: str) -> bool:
 def _is_echo(sent: Any, found: Any) -> bool:
     ids = isinstance(sent, str) and isinstance(found, str) and len(sent) == 15 and len(found) == 18
     return is_echo(sent, found) or (ids and same_id(found) == sent)
-
-
-def _code(body: Any) -> str:
-    return (details_of(body) or (NO_REASON,))[0].code or "no code given"

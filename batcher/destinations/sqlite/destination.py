@@ -24,8 +24,6 @@ from batcher.outcomes import ErrorDetail, Outcome, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-__all__ = ["SQLite", "Table"]
-
 T = TypeVar("T")
 
 _MEMORY = ":memory:"
@@ -96,10 +94,7 @@ class SQLite:
         return f"SQLite({self._path!r})"
 
     def encode(self, write: Write) -> Prepared:
-        """Validate what is special here, and encode. What holds everywhere has been checked.
-
-        :raises InvalidRecord: it can never be written here
-        """
+        """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
         if write.associations or write.headers:
             what = "associations" if write.associations else "headers"
             raise InvalidRecord(f"SQLite takes no {what}: leave them out")
@@ -137,24 +132,13 @@ class SQLite:
         return LaneRules(max_records=self._max_records, idempotent=not creates, verifiable=verifiable)
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
-        """Write the items in one transaction and return one verdict per item, in the order of *items*.
-
-        :raises Retry: the database was locked or in passing trouble, and nothing was applied
-        :raises Refused: a group with culprits, all of them named; nothing was applied
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Write the items in one transaction; see :meth:`Destination.send`."""
         name, kind, *by = cast(tuple[str, ...], lane)
         await anyio.sleep(self._delay)
         return await self._run(write_call, name, self._table(name), kind, by[0] if by else None, items, all_or_none)
 
     async def verify(self, lane: Hashable, items: Sequence[Any]) -> Sequence[Outcome]:
-        """Find out which of *items* were created by a call whose answer was lost; one outcome each, in their order.
-
-        They are looked for by the first unique field in which they hold a value.
-
-        :raises Retry: the database was locked or in passing trouble; ask again later
-        :raises BatcherNotOpen: outside of ``async with``
-        """
+        """Find out which creates of a lost answer were applied; see :meth:`Verifier.verify`."""
         name = cast(tuple[str, ...], lane)[0]
         await anyio.sleep(self._delay)
         return await self._run(verify_call, name, self._table(name), items)

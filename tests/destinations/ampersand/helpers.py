@@ -4,14 +4,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.ampersand import Ampersand
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.destinations.ampersand.requests import Item, item_of
 from batcher.outcomes import ErrorDetail, Rejected
 from batcher.writes import Association, Write
+from tests.destinations.service import SECRET, Kind
+from tests.destinations.service import answer as answer  # handed on to the tests
 
-KEY = "key-that-nobody-may-see"
+KEY = f"key-{SECRET}"
 LINK = Association("18417469260", 279)
 NOW = 1_000_000.0
 NO_REASON = ErrorDetail("the API gave no reason", "NO_REASON_GIVEN")
@@ -38,11 +40,6 @@ def items_of(writes: Sequence[Write], provider: Any = None) -> list[Item]:
     return [item_of(write, provider) for write in writes]
 
 
-def answer(status: int, body: Any, **headers: str) -> Answer:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
-
-
 def read(reply: Answer, writes: Sequence[Write], provider: Any = None, **options: Any) -> list[Any]:
     """What an answer means for these writes, which are of one type."""
     kind = writes[0].type
@@ -66,3 +63,42 @@ BAD = {"success": False}
 
 def no(*messages: str) -> Rejected:
     return Rejected([ErrorDetail(each) for each in messages])
+
+
+def body_of(request: Any) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request.content) if request.content else {}
+    return body
+
+
+def records_of(body: dict[str, Any]) -> list[Any]:
+    return [each["record"] for each in body.get("batch", [body])]
+
+
+def written(body: dict[str, Any]) -> tuple[int, Any]:
+    results = [good(f"id of {record.get('email')}") for record in records_of(body)]
+    if "record" in body:
+        return 200, {"operationId": "op", "result": results[0]}
+    return 200, counted(len(results), 0, results)
+
+
+def refusal(body: dict[str, Any]) -> tuple[int, Any]:
+    words = "Contact already exists"
+    failure = {"operationId": "op", "errors": [{"message": words}]}
+    return 422, failure if "record" in body else counted(0, len(body["batch"]), None, [words])
+
+
+KIND = Kind(
+    make=lambda **options: ampersand(**{"provider": "salesforce", **options}),
+    server="base_url",
+    url="https://write.withampersand.com/v1/projects/p/integrations/i/objects/things",
+    headers={"x-api-key": KEY, "content-type": "application/json"},
+    max_records=100,
+    fields=lambda number: {"email": str(number)},
+    record_id=lambda number: f"id of {number}",
+    call=body_of,
+    numbers=lambda body: [int(record["email"]) for record in records_of(body)],
+    written=written,
+    refusal=refusal,
+    code=None,
+    credentials="API key",
+)

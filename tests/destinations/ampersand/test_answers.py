@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import Accepted, ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.ampersand.helpers import (
     BAD,
@@ -73,9 +73,7 @@ def linked(write: Any) -> Any:
     ],
 )  # fmt: skip
 def test_one_record_gets_what_its_answer_says(status: int, body: Any, writes: Any, verdict: Any) -> None:
-    """
-    With one record in the call, the answer is about that record.
-    """
+    """With one record in the call, the answer is about that record."""
     assert read(answer(status, body), writes) == [verdict]
 
 
@@ -113,9 +111,7 @@ def test_one_record_gets_what_its_answer_says(status: int, body: Any, writes: An
 )
 @pytest.mark.parametrize("provider", [None, "salesforce", "hubspot"])
 def test_what_contradicts_itself_is_unknown(status: int, body: Any, writes: Any, provider: Any) -> None:
-    """
-    Counts against results, one id twice, no success, no JSON: nobody is told anything.
-    """
+    """Counts against results, one id twice, no success, no JSON: nobody is told anything."""
     verdicts = read(answer(status, body), writes, provider)
 
     assert [type(each) for each in verdicts] == [Unknown] * len(writes)
@@ -167,9 +163,7 @@ ALL_THREE = [Written(None)] * 3
     ],
 )  # fmt: skip
 def test_each_record_of_a_batch_gets_its_own(provider: Any, body: Any, writes: Any, verdicts: Any) -> None:
-    """
-    An id, data or an error goes to a record only if they are certainly its own. The status does not matter.
-    """
+    """An id, data or an error goes to a record only if they are certainly its own. The status does not matter."""
     assert read(answer(200, body), writes, provider) == verdicts
     assert read(answer(422, body), writes, provider) == verdicts
 
@@ -187,9 +181,7 @@ def test_each_record_of_a_batch_gets_its_own(provider: Any, body: Any, writes: A
     ],
 )
 def test_who_failed_is_not_guessed(provider: Any, body: Any, kinds: Any) -> None:
-    """
-    If the answer does not say which record failed, those that remain are unknown.
-    """
+    """If the answer does not say which record failed, those that remain are unknown."""
     verdicts = read(answer(200, body), [A, B, C][: len(kinds)], provider)
 
     assert [type(each) for each in verdicts] == kinds
@@ -227,9 +219,7 @@ def test_a_warning_is_carried(body: Any, writes: Any, warnings: Any) -> None:
 )
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_a_call_that_failed_as_a_whole_is_refused(body: Any, all_or_none: bool) -> None:
-    """
-    Nothing was applied and nobody is named: the batcher is asked to find the culprit.
-    """
+    """Nothing was applied and nobody is named: the batcher is asked to find the culprit."""
     with pytest.raises(Refused) as caught:
         read(answer(422, body), [A, B], "hubspot", all_or_none=all_or_none)
 
@@ -238,9 +228,7 @@ def test_a_call_that_failed_as_a_whole_is_refused(body: Any, all_or_none: bool) 
 
 
 def test_a_group_names_its_culprits() -> None:
-    """
-    Members that were only rolled back are not blamed; without any reason nobody is.
-    """
+    """Members that were only rolled back are not blamed; without any reason nobody is."""
     rolled_back = {"success": False, "errors": [{"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": "r"}]}
     culprit = {"success": False, "errors": [{"statusCode": "INVALID_FIELD", "message": "m", "fields": ["n"]}]}
     with pytest.raises(Refused) as caught:
@@ -251,9 +239,7 @@ def test_a_group_names_its_culprits() -> None:
 
 
 def test_a_group_of_which_a_part_was_kept_says_so() -> None:
-    """
-    What the provider did counts, not what it was asked to do.
-    """
+    """What the provider did counts, not what it was asked to do."""
     body = counted(1, 1, [good("1"), BAD])
 
     assert read(answer(200, body), [A, B], "salesforce", all_or_none=True) == [Written("1"), Rejected(NO_REASON)]
@@ -272,9 +258,7 @@ def test_a_group_of_which_a_part_was_kept_says_so() -> None:
 )
 @pytest.mark.parametrize("writes", [[A], [A, B]])
 def test_passing_trouble_of_the_provider(words: str, provider: Any, applied: str, pause: bool, writes: Any) -> None:
-    """
-    The class of an error says whether to try again, and whether the provider may have applied something.
-    """
+    """The class of an error says whether to try again, and whether the provider may have applied something."""
     with pytest.raises(Retry) as caught:
         read(answer(422, {"operationId": NIL, "errors": [{"message": words}]}), writes, provider)
 
@@ -283,9 +267,7 @@ def test_passing_trouble_of_the_provider(words: str, provider: Any, applied: str
 
 
 def test_trouble_that_each_record_would_meet_is_not_searched_for_culprits() -> None:
-    """
-    A provider that knows the customer no longer refuses every record alike; only a group is refused as one.
-    """
+    """A provider that knows the customer no longer refuses every record alike; only a group is refused as one."""
     message = "error writing account: access token invalid: expired"
     reply = answer(422, {"operationId": NIL, "errors": [{"message": message}]})
 
@@ -303,17 +285,13 @@ def test_trouble_that_each_record_would_meet_is_not_searched_for_culprits() -> N
     ],
 )
 def test_an_asynchronous_request_is_accepted(body: Any, verdict: Any) -> None:
-    """
-    The service took the records over; if it wrote them at once, that is told.
-    """
+    """The service took the records over; if it wrote them at once, that is told."""
     assert read(answer(200, body), [A, B], asynchronous=True) == [verdict, verdict]
 
 
 @pytest.mark.parametrize("operation_id", [NIL, "", None, 7])
 def test_an_acceptance_without_a_handle_is_unknown(operation_id: Any) -> None:
-    """
-    The nil id names no operation.
-    """
+    """The nil id names no operation."""
     (verdict,) = read(answer(200, {"operationId": operation_id}), [A], asynchronous=True)
 
     assert isinstance(verdict, Unknown)
@@ -335,9 +313,7 @@ def test_an_acceptance_without_a_handle_is_unknown(operation_id: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_by_the_service_gives_its_words(status: int, body: Any, errors: Any) -> None:
-    """
-    Plain text, problem+json and a proxy's page: nothing was applied, and what was said is kept.
-    """
+    """Plain text, problem+json and a proxy's page: nothing was applied, and what was said is kept."""
     with pytest.raises(Refused) as caught:
         read(answer(status, body), [A, B])
 
@@ -353,17 +329,13 @@ WRONG_PROXY = NotWritten("HTTP 407: a proxy does not accept the credentials of t
 @pytest.mark.parametrize(("status", "expected"), [(401, WRONG_KEY), (407, WRONG_PROXY)])
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_wrong_credentials_are_no_records_fault(status: int, expected: NotWritten, all_or_none: bool) -> None:
-    """
-    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
-    """
+    """No record is written, also of a group; the words say what to do, and nothing of what the answer quotes."""
     assert read(answer(status, {"detail": "the key s3cret"}), [A, B], all_or_none=all_or_none) == [expected] * 2
 
 
 @pytest.mark.parametrize("status", [402, 403, 404, 405, 410, 301, 307, 308])
 def test_a_refusal_that_each_record_would_meet(status: int) -> None:
-    """
-    A missing right, a wrong name or address costs one call, not a search for a culprit.
-    """
+    """A missing right, a wrong name or address costs one call, not a search for a culprit."""
     verdicts = read(answer(status, {"detail": "no"}), [A, B])
 
     assert [type(each) for each in verdicts] == [Rejected, Rejected]
@@ -372,9 +344,7 @@ def test_a_refusal_that_each_record_would_meet(status: int) -> None:
 
 @pytest.mark.parametrize("status", [100, 302, 303, 304])
 def test_a_status_that_says_nothing(status: int) -> None:
-    """
-    What no contract foresees is unknown.
-    """
+    """What no contract foresees is unknown."""
     assert read(answer(status, b""), [A, B]) == [Unknown(f"HTTP {status}")] * 2
 
 
@@ -404,9 +374,7 @@ LATER = datetime.fromtimestamp(NOW + 90, UTC)
     ],
 )
 def test_trying_again_later(status: int, body: Any, headers: Any, applied: Any, after: Any, pause: bool) -> None:
-    """
-    Throttled is not applied, and pauses the lane; trouble inside may have come after the write.
-    """
+    """Throttled is not applied, and pauses the lane; trouble inside may have come after the write."""
     with pytest.raises(Retry) as caught:
         read(answer(status, body, **headers), [A, B])
 
@@ -415,17 +383,13 @@ def test_trying_again_later(status: int, body: Any, headers: Any, applied: Any, 
 
 
 def test_trouble_that_will_not_pass_is_unknown() -> None:
-    """
-    A failure inside of which the service says that trying again is no use is not tried again, under any policy.
-    """
+    """A failure inside of which the service says that trying again is no use is not tried again, under any policy."""
     assert read(answer(500, {"retryable": False}), [A, B]) == [Unknown("HTTP 500")] * 2
 
 
 @pytest.mark.parametrize("status", [200, 422])
 def test_an_answer_that_broke_off_may_have_been_a_success(status: int) -> None:
-    """
-    Its status alone does not tell what became of the records.
-    """
+    """Its status alone does not tell what became of the records."""
     with pytest.raises(Retry, match="broke off") as caught:
         read(Answer(status, flaw="the answer broke off (ReadError)"), [A])
 
@@ -433,18 +397,14 @@ def test_an_answer_that_broke_off_may_have_been_a_success(status: int) -> None:
 
 
 def test_a_refusal_that_broke_off_is_a_refusal() -> None:
-    """
-    401 is 401, whatever was to follow.
-    """
+    """401 is 401, whatever was to follow."""
     (verdict,) = read(Answer(401, flaw="the answer broke off (ReadError)"), [A])
 
     assert verdict == WRONG_KEY
 
 
 def test_answers_and_items_show_no_payload() -> None:
-    """
-    P13: what is printed has codes and counts only.
-    """
+    """P13: what is printed has codes and counts only."""
     shown = repr(answer(400, {"detail": KEY}, secret=KEY)) + repr(read(answer(200, single(good("1", {"k": KEY}))), [A]))
 
     assert KEY not in shown

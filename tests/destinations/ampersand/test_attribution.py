@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.outcomes import Refused, Rejected, Unknown, Written
 from batcher.writes import Write, WriteType
@@ -103,9 +103,7 @@ def test_p02_no_record_id_reaches_the_wrong_caller(data: st.DataObject) -> None:
     st.sampled_from([None, "salesforce", "hubspot"]),
 )
 def test_garbage_in_any_place_of_an_answer_hurts_nobody(value: Any, name: str, provider: Any) -> None:
-    """
-    Whatever stands where counts, results or errors belong: one verdict per record, or nothing was applied.
-    """
+    """Whatever stands where counts, results or errors belong: one verdict per record, or nothing was applied."""
     body = counted(1, 1, [good("1"), {"success": False}], ["taken"]) | {name: value}
     writes = [create({"email": "a@x"}), create({"email": "b@x"})]
 
@@ -137,9 +135,7 @@ def test_garbage_in_any_place_of_an_answer_hurts_nobody(value: Any, name: str, p
     ],
 )
 def test_an_echo_belongs_to_one_record_or_to_none(sent: Any, echo: Any, owner: int | None) -> None:
-    """
-    It must have all that its record has, nothing that only another has, and contradict every other.
-    """
+    """It must have all that its record has, nothing that only another has, and contradict every other."""
     writes = [create(record) for record in sent]
     verdicts = read(answer(200, counted(2, 0, [good("7", echo)])), writes, "hubspot")
 
@@ -147,9 +143,7 @@ def test_an_echo_belongs_to_one_record_or_to_none(sent: Any, echo: Any, owner: i
 
 
 def test_a_wrong_word_for_the_provider_is_noticed() -> None:
-    """
-    Salesforce echoes no data; results that do are not taken in order, although it was named.
-    """
+    """Salesforce echoes no data; results that do are not taken in order, although it was named."""
     writes = [create({"email": "a"}), create({"email": "a"})]
     body = counted(1, 1, [good("1", {"email": "a"}), {"success": False}])
 

@@ -20,7 +20,7 @@ def request(db: Ampersand, *writes: Write, all_or_none: bool = False) -> tuple[s
     prepared = [db.encode(write) for write in writes]
     assert len({each.lane for each in prepared}) == 1
     lane: Any = prepared[0].lane
-    path, body = request_of(lane, [each.item for each in prepared], all_or_none)
+    _, path, body = request_of(lane, [each.item for each in prepared], all_or_none)
     envelope = body if len(writes) == 1 else lane.envelope
     assert len(body) <= len(envelope) + sum(each.size_bytes for each in prepared) + 60
     return path, json.loads(body)
@@ -112,9 +112,7 @@ def request(db: Ampersand, *writes: Write, all_or_none: bool = False) -> tuple[s
     ],
 )
 def test_the_request_is_in_the_words_of_the_api(options: Any, writes: Any, all_or_none: bool, body: Any) -> None:
-    """
-    Every field of the contract, where it belongs, and none that was not asked for.
-    """
+    """Every field of the contract, where it belongs, and none that was not asked for."""
     path, sent = request(ampersand(**options), *writes, all_or_none=all_or_none)
 
     assert path == "/v1/projects/p/integrations/i/objects/contacts"
@@ -122,9 +120,7 @@ def test_the_request_is_in_the_words_of_the_api(options: Any, writes: Any, all_o
 
 
 def test_names_are_percent_encoded() -> None:
-    """
-    No name can reach another path, whatever it holds.
-    """
+    """No name can reach another path, whatever it holds."""
     path, _ = request(ampersand(project="a/b", integration="ü ?"), create(object="../x__c#%2F"))
 
     assert path == "/v1/projects/a%2Fb/integrations/%C3%BC%20%3F/objects/..%2Fx__c%23%252F"
@@ -152,9 +148,7 @@ def test_names_are_percent_encoded() -> None:
     ],
 )
 def test_what_can_never_be_written_is_refused_at_the_door(options: Any, write: Write, words: str) -> None:
-    """
-    The refusal names the rule and the way out, never a value.
-    """
+    """The refusal names the rule and the way out, never a value."""
     with pytest.raises(InvalidRecord, match=words) as caught:
         ampersand(**options).encode(write)
 
@@ -162,9 +156,7 @@ def test_what_can_never_be_written_is_refused_at_the_door(options: Any, write: W
 
 
 def test_lanes_and_identities() -> None:
-    """
-    What belongs to the call is part of the lane; both ways to write a Salesforce id are one record.
-    """
+    """What belongs to the call is part of the lane; both ways to write a Salesforce id are one record."""
     force, other = ampersand(provider="salesforce"), ampersand()
     lanes = {force.encode(each).lane for each in (create(), update("1"), create(**FORCE), create(object="x"))}
 
@@ -191,9 +183,7 @@ def test_lanes_and_identities() -> None:
     ],
 )
 def test_rules(options: Any, write: Write, records: int, all_or_none: bool) -> None:
-    """
-    100 records in a batch, no batch of deletes, no group where the provider writes a part of it.
-    """
+    """100 records in a batch, no batch of deletes, no group where the provider writes a part of it."""
     db = ampersand(**options)
     rules = db.rules(db.encode(write).lane)
 
@@ -234,9 +224,7 @@ def test_rules(options: Any, write: Write, records: int, all_or_none: bool) -> N
     ],
 )
 def test_arguments_are_checked(options: Any, error: Any, words: str) -> None:
-    """
-    A wrong argument fails where it is given, and the message shows no credentials.
-    """
+    """A wrong argument fails where it is given, and the message shows no credentials."""
     with pytest.raises(error, match=words) as caught:
         ampersand(**options)
 
@@ -244,9 +232,7 @@ def test_arguments_are_checked(options: Any, error: Any, words: str) -> None:
 
 
 def test_the_key_and_the_records_are_not_printed() -> None:
-    """
-    P13: no repr of the destination or of what it prepares shows them.
-    """
+    """P13: no repr of the destination or of what it prepares shows them."""
     db = ampersand(provider="salesforce")
     prepared = db.encode(create({"secret": KEY}, headers={"x": KEY}))
 

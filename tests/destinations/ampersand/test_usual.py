@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations.ampersand import batches
+from batcher.destinations._http.answers import Answer
+from batcher.destinations.ampersand import results as reading
 from batcher.destinations.ampersand.answers import verdicts_of
-from batcher.destinations.ampersand.batches import written_in_order
+from batcher.destinations.ampersand.results import written_in_order
 from batcher.outcomes import Refused, Retry, Unknown, Written
 from batcher.writes import Write
 from tests.destinations.ampersand.helpers import LINK, answer, counted, create, good, items_of, read, update
@@ -61,16 +61,14 @@ def nearly_usual(draw: Any) -> tuple[list[Write], dict[str, Any]]:
 @settings(max_examples=3000, deadline=None)
 @given(nearly_usual(), PROVIDERS, st.booleans())
 def test_p02_the_short_way_says_what_the_careful_one_says(asked: Any, provider: Any, group: bool) -> None:
-    """
-    Counts, results and ids that are not what they should be, in any place: both ways come to the same verdicts.
-    """
+    """Counts, results and ids that are not what they should be, in any place: both ways come to the same verdicts."""
     writes, body = asked
     if provider != "hubspot":
         writes = [Write(write.object, write.type, write.record) for write in writes]  # only HubSpot takes associations
     reply = answer(200, body)
 
     short = told(reply, writes, provider, group)
-    with mock.patch.object(batches, "written_in_order", return_value=None):
+    with mock.patch.object(reading, "written_in_order", return_value=None):
         careful = told(reply, writes, provider, group)
 
     assert short == careful
@@ -80,22 +78,18 @@ def test_p02_the_short_way_says_what_the_careful_one_says(asked: Any, provider: 
     "writes", [[create({"n": 1}), create({"n": 2})], [update(SHORT), update("id2")]], ids=["creates", "updates"]
 )
 def test_the_usual_answer_takes_the_short_way(writes: list[Write]) -> None:
-    """
-    All written and in order, also where an id comes back in its longer form, and whatever else a result holds.
-    """
+    """All written and in order, also where an id comes back in its longer form, and whatever else a result holds."""
     results = [{**good(LONG), "errors": []}, {**good("id2"), "more": 1}]
     known = SHORT if writes[0].type == "update" else LONG
 
-    with mock.patch.object(batches, "whose", side_effect=AssertionError("the careful way")):
+    with mock.patch.object(reading, "whose", side_effect=AssertionError("the careful way")):
         verdicts = read(answer(200, counted(2, 0, results)), writes, "salesforce")
 
     assert verdicts == [Written(known), Written("id2")]
 
 
 def test_an_update_keeps_the_id_that_its_caller_knows() -> None:
-    """
-    In its longer form, too, whichever form comes back.
-    """
+    """In its longer form, too, whichever form comes back."""
     items = items_of([update(LONG), update("id2")], "salesforce")
 
     assert written_in_order([good(SHORT), good("id2")], items, "salesforce") == [Written(LONG), Written("id2")]
@@ -118,18 +112,14 @@ def test_an_update_keeps_the_id_that_its_caller_knows() -> None:
     ],
 )
 def test_p02_nothing_else_takes_the_short_way(provider: Any, second: Any) -> None:
-    """
-    Another provider, no id, an id that is none or is there twice, data, or no success: it takes a closer look.
-    """
+    """Another provider, no id, an id that is none or is there twice, data, or no success: it takes a closer look."""
     items = items_of([create({"n": 1}), create({"n": 2})], provider)
 
     assert written_in_order([good("id1"), second], items, provider) is None
 
 
 def test_p02_updates_in_another_order_are_not_taken_in_order() -> None:
-    """
-    The ids that come back show whose results they are.
-    """
+    """The ids that come back show whose results they are."""
     writes, results = [update("id1"), update("id2")], [good("id2"), good("id1")]
 
     assert written_in_order(results, items_of(writes, "salesforce"), "salesforce") is None
@@ -138,9 +128,7 @@ def test_p02_updates_in_another_order_are_not_taken_in_order() -> None:
 
 @pytest.mark.parametrize(("succeeded", "failed"), [(1, 1), (3, 0), (1, 0), (2, 1)])
 def test_p02_counts_that_are_at_odds_with_the_results_are_believed_by_nobody(succeeded: int, failed: int) -> None:
-    """
-    Results that all look well do not outweigh a count that says otherwise.
-    """
+    """Results that all look well do not outweigh a count that says otherwise."""
     verdicts = read(
         answer(200, counted(succeeded, failed, [good("id1"), good("id2")])), [create(), create()], "salesforce"
     )

@@ -106,9 +106,7 @@ def refusal(record: Any) -> InvalidRecord:
 @example({'"\\/': "\x00\x1f\x7f\u0080\u2028\u2029\ufeff\U0001f600"})
 @example({"": MAX_INTEGER, "a": -MAX_INTEGER})
 def test_both_encoders_write_the_same_bytes(record: dict[str, Any]) -> None:
-    """
-    Whatever passes the check has one spelling, and reads back as what it was, with the same types.
-    """
+    """Whatever passes the check has one spelling, and reads back as what it was, with the same types."""
     checked = check_json(record)
     encoded = encode_with_json(checked)
 
@@ -121,9 +119,7 @@ def test_both_encoders_write_the_same_bytes(record: dict[str, Any]) -> None:
 
 
 def test_every_character_has_one_spelling() -> None:
-    """
-    The encoders agree on each code point that UTF-8 can carry.
-    """
+    """The encoders agree on each code point that UTF-8 can carry."""
     text = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
 
     assert encode_with_orjson(check_json({text: text})) == encode_with_json({text: text})
@@ -131,18 +127,14 @@ def test_every_character_has_one_spelling() -> None:
 
 @given(SCALARS)
 def test_a_single_value_has_one_spelling(value: Any) -> None:
-    """
-    A part of a record is encoded as it is within the record.
-    """
+    """A part of a record is encoded as it is within the record."""
     assert encode_with_orjson(value) == encode_with_json(value)
     assert b'{"a":' + encode(value) + b"}" == encode({"a": value})
 
 
 @given(RECORDS)
 def test_what_is_checked_passes_again_unchanged(record: dict[str, Any]) -> None:
-    """
-    Checking what was checked changes nothing.
-    """
+    """Checking what was checked changes nothing."""
     checked = check_json(record)
 
     assert repr(check_json(checked)) == repr(checked)
@@ -164,9 +156,7 @@ def test_what_is_checked_passes_again_unchanged(record: dict[str, Any]) -> None:
     ],
 )
 def test_subclasses_become_plain_types(value: Any, plain: Any) -> None:
-    """
-    Enums of strings and numbers, other mappings and tuples are taken as the plain value that they hold.
-    """
+    """Enums of strings and numbers, other mappings and tuples are taken as the plain value that they hold."""
     checked = check_json({"field": value})
 
     assert checked == {"field": plain}
@@ -201,9 +191,7 @@ FLAT = st.dictionaries(
 @example({"a": Loud("a")})
 @example({})
 def test_checked_and_encoded_at_once_or_one_after_the_other(record: Any) -> None:
-    """
-    The same bytes and the same values, or a refusal in the same words, with either encoder.
-    """
+    """The same bytes and the same values, or a refusal in the same words, with either encoder."""
     checked, refused = None, None
     try:
         checked = check_json(record)
@@ -223,9 +211,7 @@ def test_checked_and_encoded_at_once_or_one_after_the_other(record: Any) -> None
 
 
 def test_a_flat_record_is_encoded_without_a_copy() -> None:
-    """
-    What most records are needs no second look; what holds another value, or is another mapping, is copied.
-    """
+    """What most records are needs no second look; what holds another value, or is another mapping, is copied."""
     flat: dict[str, Any] = {"a": "é", "n": 1, "yes": True, "none": None}
 
     assert check_and_encode(flat)[0] is flat
@@ -235,9 +221,7 @@ def test_a_flat_record_is_encoded_without_a_copy() -> None:
 
 
 def test_the_copy_shares_nothing() -> None:
-    """
-    Changing the caller's record afterwards, at any depth, changes nothing.
-    """
+    """Changing the caller's record afterwards, at any depth, changes nothing."""
     record: dict[str, Any] = {"a": {"b": [{"c": 1}]}}
     checked = check_json(record)
 
@@ -272,9 +256,7 @@ def test_the_copy_shares_nothing() -> None:
 )
 @pytest.mark.parametrize("bury", [lambda value: value, lambda value: [{"deep": (0, value)}]], ids=["top", "deep"])
 def test_what_json_does_not_hold_is_refused_in_words(value: Any, words: str, bury: Any) -> None:
-    """
-    The refusal says the field, the rule and the way out, and never the value.
-    """
+    """The refusal says the field, the rule and the way out, and never the value."""
     error = refusal({"first": 1, "field": bury(value)})
 
     assert error.detail.fields == ("field",)
@@ -286,9 +268,7 @@ def test_what_json_does_not_hold_is_refused_in_words(value: Any, words: str, bur
 
 
 def test_the_path_leads_to_the_value() -> None:
-    """
-    The message names the way to the value through fields and positions.
-    """
+    """The message names the way to the value through fields and positions."""
     error = refusal({"address": {"lines": ["a", {"at": Decimal(1)}]}})
 
     assert "'address.lines[1].at'" in str(error)
@@ -296,9 +276,7 @@ def test_the_path_leads_to_the_value() -> None:
 
 
 def test_a_long_path_is_cut() -> None:
-    """
-    Names of any length leave the message readable.
-    """
+    """Names of any length leave the message readable."""
     error = refusal({"x" * 5000: Decimal(1)})
 
     assert len(str(error)) < 300
@@ -310,9 +288,7 @@ def test_a_long_path_is_cut() -> None:
     ("wrap", "fields"), [(lambda inner: inner, ()), (lambda inner: {"a": [inner]}, ("a",))], ids=["top", "deep"]
 )
 def test_field_names_are_strings(key: Any, wrap: Any, fields: Any) -> None:
-    """
-    No other type of key is turned into a string by guess.
-    """
+    """No other type of key is turned into a string by guess."""
     error = refusal(wrap({key: 1}))
 
     assert error.detail.fields == fields
@@ -320,9 +296,7 @@ def test_field_names_are_strings(key: Any, wrap: Any, fields: Any) -> None:
 
 
 def test_a_name_with_a_lone_surrogate_is_refused_printably() -> None:
-    """
-    A name that cannot be encoded is refused in a message that can.
-    """
+    """A name that cannot be encoded is refused in a message that can."""
     error = refusal({"a\udc80": 1})
 
     assert "lone surrogate" in str(error)
@@ -332,9 +306,7 @@ def test_a_name_with_a_lone_surrogate_is_refused_printably() -> None:
 
 @pytest.mark.parametrize(("first", "second"), [(Alone, Alone), (Alone, str), (str, Alone)])
 def test_a_name_is_there_once(first: type[str], second: type[str]) -> None:
-    """
-    Two keys that read the same are refused, because one of them would be lost.
-    """
+    """Two keys that read the same are refused, because one of them would be lost."""
     error = refusal({first("email"): 1, second("email"): 2})
 
     assert "'email' is there twice" in str(error)
@@ -342,9 +314,7 @@ def test_a_name_is_there_once(first: type[str], second: type[str]) -> None:
 
 
 def test_depth_has_a_limit() -> None:
-    """
-    The deepest record that is allowed passes, and one level more does not.
-    """
+    """The deepest record that is allowed passes, and one level more does not."""
     deepest = nested(MAX_DEPTH)
 
     assert encode_with_orjson(check_json(deepest)) == encode_with_json(deepest)
@@ -352,9 +322,7 @@ def test_depth_has_a_limit() -> None:
 
 
 def test_cycles_end() -> None:
-    """
-    A record that contains itself is refused by the limit of depth, through dicts and through lists.
-    """
+    """A record that contains itself is refused by the limit of depth, through dicts and through lists."""
     record: dict[str, Any] = {"a": {}}
     record["a"]["b"] = record
     items: list[Any] = []
@@ -366,16 +334,12 @@ def test_cycles_end() -> None:
 
 @pytest.mark.parametrize("record", [[("a", 1)], "text", None, 1])
 def test_a_record_is_a_mapping(record: dict[str, Any]) -> None:
-    """
-    What is no mapping of field to value is no record.
-    """
+    """What is no mapping of field to value is no record."""
     assert f"not {type(record).__name__}" in str(refusal(record))
 
 
 def test_the_standard_library_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Without orjson the standard encoder takes its place; with it, orjson is used.
-    """
+    """Without orjson the standard encoder takes its place; with it, orjson is used."""
     monkeypatch.setitem(sys.modules, "orjson", None)
     spec = importlib.util.spec_from_file_location("json_without_orjson", encoding.__file__)
     assert spec is not None

@@ -12,7 +12,9 @@ import httpx
 import httpx2
 import pytest
 
-from batcher.destinations._http.sender import Answer, Secret, Sender, checked_base_url
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret, checked_base_url
+from batcher.destinations._http.sender import Sender
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Retry
 from tests.destinations import loopback
@@ -51,9 +53,7 @@ async def asked(client: Any, behaviour: Behaviour, **options: Any) -> Any:
 
 @pytest.mark.parametrize("status", [200, 400, 429, 503, 307])
 async def test_an_answer_comes_as_it_is(client: Any, status: int) -> None:
-    """
-    Status, header fields in lower case and body, whatever the status; a redirect is not followed.
-    """
+    """Status, header fields in lower case and body, whatever the status; a redirect is not followed."""
     content = response(b'{"a": 1}', status, None, "Retry-After: 5", "Location: /elsewhere")
     got = await asked(client, answers(content))
 
@@ -62,9 +62,7 @@ async def test_an_answer_comes_as_it_is(client: Any, status: int) -> None:
 
 
 async def test_what_arrives_at_the_server(client: Any) -> None:
-    """
-    The path stays encoded, the key goes in its header, and no compression is asked for.
-    """
+    """The path stays encoded, the key goes in its header, and no compression is asked for."""
     heads: list[tuple[str, bytes]] = []
 
     async def notes(stream: Any) -> None:
@@ -100,9 +98,7 @@ class Noting:
 
 @pytest.mark.parametrize(("attributes", "kind"), [({"base_url": Address("")}, Address), ({}, str)])
 async def test_an_address_is_parsed_once(attributes: dict[str, Any], kind: type) -> None:
-    """
-    Calls of one lane share the address in the client's own type; a client without such a type gets the text.
-    """
+    """Calls of one lane share the address in the client's own type; a client without such a type gets the text."""
     client = Noting(**attributes)
     posting = sender(client)
     await posting.open()
@@ -118,9 +114,7 @@ async def test_an_address_is_parsed_once(attributes: dict[str, Any], kind: type)
 
 
 async def test_a_request_may_have_header_fields_of_its_own(client: Any) -> None:
-    """
-    Open and secret ones, also another type of content; they win over those of every request.
-    """
+    """Open and secret ones, also another type of content; they win over those of every request."""
     heads: list[str] = []
 
     async def notes(stream: Any) -> None:
@@ -154,9 +148,7 @@ async def test_a_request_may_have_header_fields_of_its_own(client: Any) -> None:
     ],
 )
 async def test_p07_an_answer_that_is_lost_may_follow_a_write(client: Any, behaviour: Behaviour) -> None:
-    """
-    Reset, closed, garbage or half a head: once the request left, nobody knows what was applied.
-    """
+    """Reset, closed, garbage or half a head: once the request left, nobody knows what was applied."""
     retry = await asked(client, behaviour)
 
     assert isinstance(retry, Retry)
@@ -166,9 +158,7 @@ async def test_p07_an_answer_that_is_lost_may_follow_a_write(client: Any, behavi
 
 
 async def test_silence_ends(client: Any) -> None:
-    """
-    A server that takes the request and says nothing holds nobody longer than the timeout.
-    """
+    """A server that takes the request and says nothing holds nobody longer than the timeout."""
     retry = await asked(client, loopback.says_nothing, timeout=1.0)
 
     assert isinstance(retry, Retry)
@@ -176,9 +166,7 @@ async def test_silence_ends(client: Any) -> None:
 
 
 async def test_silence_within_the_body_ends(client: Any) -> None:
-    """
-    Of an answer that stops half-way the status is known, and nothing else.
-    """
+    """Of an answer that stops half-way the status is known, and nothing else."""
     got = await asked(client, loopback.stops_within_the_body, timeout=1.0)
 
     assert (got.status, got.body) == (200, b"")
@@ -186,9 +174,7 @@ async def test_silence_within_the_body_ends(client: Any) -> None:
 
 
 async def test_p08_cancelling_ends_the_request(client: Any) -> None:
-    """
-    A cancellation from outside passes through; it is not taken for the timeout of the request.
-    """
+    """A cancellation from outside passes through; it is not taken for the timeout of the request."""
     async with served(loopback.says_nothing) as url:
         posting = sender(client)
         await posting.open()
@@ -200,9 +186,7 @@ async def test_p08_cancelling_ends_the_request(client: Any) -> None:
 
 
 async def test_half_a_body_is_no_body(client: Any) -> None:
-    """
-    A connection closed within the body leaves the status and nothing to be misread.
-    """
+    """A connection closed within the body leaves the status and nothing to be misread."""
     got = await asked(client, answers(response(b'{"operationId"', 401, 1000)))
 
     assert (got.status, got.body) == (401, b"")
@@ -210,18 +194,14 @@ async def test_half_a_body_is_no_body(client: Any) -> None:
 
 
 async def test_p09_an_endless_body_is_not_read_to_its_end(client: Any) -> None:
-    """
-    What is read is bounded, not only what is used.
-    """
+    """What is read is bounded, not only what is used."""
     got = await asked(client, loopback.never_ends)
 
     assert got == Answer(200, got.headers, b"", "the answer is longer than 100000 bytes")
 
 
 async def test_a_compressed_answer_is_not_unpacked(client: Any) -> None:
-    """
-    A few bytes that unpack to gigabytes would pass any limit on what is read.
-    """
+    """A few bytes that unpack to gigabytes would pass any limit on what is read."""
     got = await asked(client, answers(response(b"\x1f\x8b", 200, None, "Content-Encoding: gzip")))
 
     assert (got.status, got.body) == (200, b"")
@@ -229,9 +209,7 @@ async def test_a_compressed_answer_is_not_unpacked(client: Any) -> None:
 
 
 async def test_p07_a_request_that_never_left_applied_nothing(client: Any) -> None:
-    """
-    Nobody listens: the record is known not to be written.
-    """
+    """Nobody listens: the record is known not to be written."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         posting = sender(client)
@@ -252,9 +230,7 @@ def _check_discreet(retry: Retry) -> None:
 
 
 async def test_a_client_that_was_given_stays_open(client: Any) -> None:
-    """
-    The sender closes what it made, and nothing else; afterwards it can be opened again.
-    """
+    """The sender closes what it made, and nothing else; afterwards it can be opened again."""
     posting = sender(client)
     for _ in range(2):
         async with served(answers(response(b"{}"))) as url:
@@ -270,9 +246,7 @@ async def test_a_client_that_was_given_stays_open(client: Any) -> None:
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
 async def test_what_is_no_trouble_of_http_is_not_hidden(library: Any) -> None:
-    """
-    An exception of a hook or a transport of the user is raised as it is: the batcher makes it unknown.
-    """
+    """An exception of a hook or a transport of the user is raised as it is: the batcher makes it unknown."""
 
     def broken(request: Any) -> Any:
         raise ZeroDivisionError
@@ -285,16 +259,12 @@ async def test_what_is_no_trouble_of_http_is_not_hidden(library: Any) -> None:
 
 
 def test_a_base_url_loses_its_last_slash() -> None:
-    """
-    Both ways to write an address are one.
-    """
+    """Both ways to write an address are one."""
     assert checked_base_url("base_url", "https://x/y/") == checked_base_url("base_url", "https://x/y")
 
 
 def test_importing_the_destination_does_not_load_httpx() -> None:
-    """
-    Who brings a client of httpx2 needs no httpx; it is loaded when a client is made.
-    """
+    """Who brings a client of httpx2 needs no httpx; it is loaded when a client is made."""
     code = "import sys; from batcher.destinations import Ampersand; print('httpx' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from batcher.destinations._http.sender import Secret
+from batcher.destinations._http.arguments import Secret
 from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token, TokenSource, without_token
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry
@@ -39,7 +39,7 @@ class Issuer:
         step = self.script.pop(0) if self.script else None
         if isinstance(step, Exception):
             raise step
-        return Token(Secret("token", f"t{number}"), anyio.current_time() + self.lifetime)
+        return Token(Secret("token", f"t{number}"), "https://x", anyio.current_time() + self.lifetime)
 
     def source(self, **options: Any) -> TokenSource:
         return TokenSource(self.fetch, **{"clock": anyio.current_time, **options})
@@ -50,9 +50,7 @@ async def shown(source: TokenSource) -> str:
 
 
 async def test_many_callers_cost_one_question() -> None:
-    """
-    All who come while the token is fetched get it, and so do all who come after.
-    """
+    """All who come while the token is fetched get it, and so do all who come after."""
     issuer = Issuer()
     source = issuer.source()
     tokens = await gather(*[partial(shown, source)] * 100)
@@ -67,9 +65,7 @@ async def test_many_callers_cost_one_question() -> None:
     [(1800.0, 60.0, 1740.0), (100.0, 60.0, 50.0), (120.0, 60.0, 60.0), (10.0, 0.0, 10.0)],
 )
 async def test_a_token_is_replaced_ahead_of_its_expiry(lifetime: float, margin: float, until: float) -> None:
-    """
-    By the margin, or by half of its life if that is short; at that very moment it is old, before it is not.
-    """
+    """By the margin, or by half of its life if that is short; at that very moment it is old, before it is not."""
     issuer = Issuer(lifetime=lifetime, seconds=0.0)
     source = issuer.source(margin=margin)
     assert await shown(source) == "t1"
@@ -80,9 +76,7 @@ async def test_a_token_is_replaced_ahead_of_its_expiry(lifetime: float, margin: 
 
 
 async def test_a_token_without_an_end_stays() -> None:
-    """
-    Nothing asks for another one, however late it is.
-    """
+    """Nothing asks for another one, however late it is."""
     issuer = Issuer(lifetime=inf)
     source = issuer.source()
     await source.token()
@@ -92,9 +86,7 @@ async def test_a_token_without_an_end_stays() -> None:
 
 
 async def test_a_token_that_is_old_on_arrival_is_given_all_the_same() -> None:
-    """
-    A clock that is off costs a question each time, and hangs nobody.
-    """
+    """A clock that is off costs a question each time, and hangs nobody."""
     source = Issuer(lifetime=-5.0).source()
 
     assert await gather(partial(shown, source), partial(shown, source)) == ["t1", "t1"]
@@ -102,9 +94,7 @@ async def test_a_token_that_is_old_on_arrival_is_given_all_the_same() -> None:
 
 
 async def test_a_refused_token_is_fetched_anew_once() -> None:
-    """
-    Of many calls that the service refused with the same token, one asks; the new token stays.
-    """
+    """Of many calls that the service refused with the same token, one asks; the new token stays."""
     issuer = Issuer()
     source = issuer.source()
     old = await source.token()
@@ -128,9 +118,7 @@ async def test_a_refused_token_is_fetched_anew_once() -> None:
     ],
 )
 async def test_p07_without_a_token_nothing_was_applied(failure: Exception, words: str) -> None:
-    """
-    However the question failed, the write that waited for the token is known not to be written.
-    """
+    """However the question failed, the write that waited for the token is known not to be written."""
     (retry,) = await gather(Issuer(failure).source().token)
 
     assert isinstance(retry, Retry)
@@ -143,9 +131,7 @@ async def test_p07_without_a_token_nothing_was_applied(failure: Exception, words
 
 
 async def test_a_failed_refresh_fails_those_who_waited_and_nobody_else() -> None:
-    """
-    Each gets an error of its own; the next caller asks again.
-    """
+    """Each gets an error of its own; the next caller asks again."""
     issuer = Issuer(Refused("BAD_REFRESH_TOKEN"))
     source = issuer.source()
     failures = await gather(*[source.token] * 3)
@@ -166,25 +152,19 @@ async def test_a_failed_refresh_fails_those_who_waited_and_nobody_else() -> None
     ],
 )
 def test_a_token_that_will_not_come_is_no_records_fault(errors: Any, words: str) -> None:
-    """
-    The issuer's codes and the way out are told; its messages, which may quote what was sent, are not.
-    """
+    """The issuer's codes and the way out are told; its messages, which may quote what was sent, are not."""
     assert without_token(Refused(errors), "ask") == NotWritten(f"no access token: {words}: ask", attempts=1)
 
 
 async def test_a_misuse_is_told_as_it_is() -> None:
-    """
-    A destination that is not open is nothing to try again.
-    """
+    """A destination that is not open is nothing to try again."""
     misuse = BatcherNotOpen("not open")
 
     assert await gather(Issuer(misuse).source().token) == [misuse]
 
 
 async def test_p08_cancelling_the_one_that_fetches_hurts_nobody_else() -> None:
-    """
-    One of those who wait fetches in its place, and the others wait for that one.
-    """
+    """One of those who wait fetches in its place, and the others wait for that one."""
     issuer = Issuer(seconds=10.0)
     source = issuer.source()
     tokens: list[str] = []
@@ -207,9 +187,7 @@ async def test_p08_cancelling_the_one_that_fetches_hurts_nobody_else() -> None:
 
 
 async def test_p08_cancelling_one_that_waits_does_not_end_the_refresh() -> None:
-    """
-    The one that fetches goes on, and so does everybody else who waits.
-    """
+    """The one that fetches goes on, and so does everybody else who waits."""
     issuer = Issuer(seconds=10.0)
     source = issuer.source()
 
@@ -225,10 +203,8 @@ async def test_p08_cancelling_one_that_waits_does_not_end_the_refresh() -> None:
 
 
 async def test_p13_a_token_shows_nowhere() -> None:
-    """
-    Neither the token nor what else the issuer said is printed.
-    """
-    token = Token(Secret("token", "hidden-1"), details={"id_token": "hidden-2"})
+    """Only what sends it can read it."""
+    token = Token(Secret("token", "hidden"), "https://x")
 
     assert "hidden" not in repr(token) + repr(vars(Issuer().source())) + repr(token.secret.bearer())
-    assert token.secret.bearer().reveal() == "Bearer hidden-1"
+    assert token.secret.bearer().reveal() == "Bearer hidden"

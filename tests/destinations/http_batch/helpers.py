@@ -9,8 +9,10 @@ from batcher.destinations.http_batch import Answer, Call, HttpBatch, Item, Reque
 from batcher.destinations.http_batch.answers import verdicts_of
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Written
 from batcher.writes import WriteType
+from tests.destinations.service import SECRET, Kind
+from tests.destinations.service import answer as answer  # handed on to the tests
 
-KEY = "key-that-nobody-may-see"
+KEY = f"key-{SECRET}"
 NOW = 1_000_000.0
 
 
@@ -18,11 +20,6 @@ def call_of(*records: Any, type: str = "create", **options: Any) -> Call:
     """A call with these records; numbers stand for records of their own."""
     items = tuple(Item(encode(each if isinstance(each, dict) else {"n": each})) for each in records)
     return Call(options.pop("object", "contacts"), WriteType(type), items, **options)
-
-
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
 def fate(entry: Any) -> Any:
@@ -75,3 +72,32 @@ def refusal(function: Any, *arguments: Any, **options: Any) -> Any:
     except (Retry, Refused) as raised:
         return raised
     raise AssertionError("nothing was raised")
+
+
+def records_of(request: Any) -> Any:
+    return json.loads(request.content)["records"]
+
+
+def written(records: Any) -> tuple[int, Any]:
+    """An answer in order; the whole call is refused if a record of it is bad."""
+    if any(record.get("bad") for record in records):
+        return 422, {"error": {"type": "INVALID", "message": "no"}}
+    return 200, [{"ok": f"id of {record['n']}"} for record in records]
+
+
+KIND = Kind(
+    make=lambda **options: http_batch(**{"headers": {"Authorization": f"Bearer {KEY}"}, **options}),
+    server="url",
+    url="https://api.example.com/things/batch",
+    headers={"authorization": f"Bearer {KEY}", "x-mru": "no", "content-type": "application/json"},
+    max_records=100,
+    fields=lambda number: {"n": number},
+    write_options={"headers": {"X-Mru": "no"}},
+    record_id=lambda number: f"id of {number}",
+    call=records_of,
+    numbers=lambda records: [record["n"] for record in records],
+    written=written,
+    refusal=lambda _: (422, {"error": {"type": "INVALID", "message": "no"}}),
+    code="INVALID",
+    credentials="credentials",
+)

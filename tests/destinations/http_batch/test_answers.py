@@ -33,9 +33,7 @@ LATER = "Mon, 12 Jan 1970 13:47:00 GMT"  # 20 seconds after NOW
     ],
 )
 def test_p07_statuses_that_pass(status: int, headers: Any, after: Any, pause_lane: bool, applied: str) -> None:
-    """
-    Throttled is not applied, broken may be; the API's own time is kept.
-    """
+    """Throttled is not applied, broken may be; the API's own time is kept."""
     retry = refusal(read, answer(status, {"message": "busy"}, **headers))
 
     assert isinstance(retry, Retry)
@@ -45,9 +43,7 @@ def test_p07_statuses_that_pass(status: int, headers: Any, after: Any, pause_lan
 
 @pytest.mark.parametrize("status", [402, 403, 405, 415])
 def test_what_each_record_would_meet_is_not_searched_for(status: int) -> None:
-    """
-    A missing right costs one call: all are rejected; of a group it is the call that is refused.
-    """
+    """A missing right costs one call: all are rejected; of a group it is the call that is refused."""
     reply = answer(status, {"message": "no"})
     errors = (ErrorDetail("no", f"HTTP_{status}"),)
 
@@ -65,9 +61,7 @@ def test_what_each_record_would_meet_is_not_searched_for(status: int) -> None:
 )
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_wrong_credentials_are_no_records_fault(status: int, words: str, all_or_none: bool) -> None:
-    """
-    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
-    """
+    """No record is written, also of a group; the words say what to do, and nothing of what the answer quotes."""
     verdicts = read(answer(status, {"message": "the key s3cret"}), call=call_of(1, 2, all_or_none=all_or_none))
 
     assert verdicts == [NotWritten(words, attempts=1)] * 2
@@ -75,9 +69,7 @@ def test_wrong_credentials_are_no_records_fault(status: int, words: str, all_or_
 
 @pytest.mark.parametrize("status", [400, 404, 409, 410, 413, 422, 431, 499])
 def test_p04_other_refusals_have_a_culprit(status: int) -> None:
-    """
-    Nothing was applied, and one record may be why: the batcher looks for it.
-    """
+    """Nothing was applied, and one record may be why: the batcher looks for it."""
     refused = refusal(read, answer(status, {"error": {"type": "INVALID", "message": "no"}}))
 
     assert isinstance(refused, Refused)
@@ -98,9 +90,7 @@ def test_p04_other_refusals_have_a_culprit(status: int) -> None:
     ],
 )
 def test_other_statuses(status: int, expected: Any) -> None:
-    """
-    A moved API took nothing; what 303 took is anybody's guess.
-    """
+    """A moved API took nothing; what 303 took is anybody's guess."""
     if expected is None:
         assert refusal(read, answer(status)).applied == "maybe"
     else:
@@ -111,9 +101,7 @@ def test_other_statuses(status: int, expected: Any) -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 207, 299])
 def test_p07_a_success_that_broke_off_may_have_been_applied(status: int) -> None:
-    """
-    Nobody reads half an answer.
-    """
+    """Nobody reads half an answer."""
     retry = refusal(read, Answer(status, flaw="the answer broke off"))
 
     assert isinstance(retry, Retry)
@@ -121,9 +109,7 @@ def test_p07_a_success_that_broke_off_may_have_been_applied(status: int) -> None
 
 
 def test_a_refusal_that_broke_off_is_a_refusal() -> None:
-    """
-    The status is enough, also where read() would have been asked.
-    """
+    """The status is enough, also where read() would have been asked."""
     assert isinstance(refusal(read, Answer(400, flaw="the answer broke off"), statuses={400}), Refused)
 
 
@@ -133,9 +119,7 @@ VERDICTS = [Written("1"), Rejected("no")]
 @pytest.mark.parametrize("returned", [VERDICTS, tuple(VERDICTS)])
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299, 400, 503])
 def test_read_is_asked_of_successes_and_of_the_statuses_named(status: int, returned: Any) -> None:
-    """
-    It gets the answer and the call, and its verdicts stand.
-    """
+    """It gets the answer and the call, and its verdicts stand."""
     seen: list[Any] = []
 
     def reader(reply: Answer, call: Call) -> Any:
@@ -148,9 +132,7 @@ def test_read_is_asked_of_successes_and_of_the_statuses_named(status: int, retur
 
 
 def test_read_may_leave_a_status_to_its_default() -> None:
-    """
-    None means so where the status says something by itself; of a success it says nothing.
-    """
+    """None means so where the status says something by itself; of a success it says nothing."""
     assert isinstance(refusal(read, answer(400), lambda *_: None, statuses={400}), Refused)
     (first, _) = read(answer(200), lambda *_: None, statuses={200})
     assert isinstance(first, Unknown)
@@ -158,9 +140,7 @@ def test_read_may_leave_a_status_to_its_default() -> None:
 
 @pytest.mark.parametrize("raised", [Retry("busy", 3.0), Refused("no", {0: "why"})])
 def test_read_may_raise_the_verdict_of_the_call(raised: Any) -> None:
-    """
-    HTTP 200 with a failure in the body.
-    """
+    """HTTP 200 with a failure in the body."""
 
     def reader(*_: Any) -> Any:
         raise raised
@@ -172,9 +152,7 @@ def test_read_may_raise_the_verdict_of_the_call(raised: Any) -> None:
     "verdict", [Written(), Rejected("x"), Retry("x"), Unknown("x"), NotWritten("x"), ValueError("x")]
 )
 def test_verdicts_of_every_kind_stand(verdict: Any) -> None:
-    """
-    Outcomes, Retry, and exceptions, which are rejections.
-    """
+    """Outcomes, Retry, and exceptions, which are rejections."""
     assert read(answer(200), lambda *_: [verdict, verdict]) == [verdict, verdict]
 
 
@@ -202,9 +180,7 @@ def lazy() -> Iterator[Any]:
     ],
 )
 def test_p02_a_reading_that_cannot_be_believed_makes_all_unknown(returned: Any) -> None:
-    """
-    A wrong count or a value that is no verdict: whose the others are, nobody knows.
-    """
+    """A wrong count or a value that is no verdict: whose the others are, nobody knows."""
     verdicts = read(answer(200), lambda *_: returned)
 
     assert len(verdicts) == 2
@@ -215,9 +191,7 @@ def test_p02_a_reading_that_cannot_be_believed_makes_all_unknown(returned: Any) 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"a": 1, "a": 2}', b"[NaN]", b"\xff", b'{"a": 1'])
 def test_p02_a_success_without_json_makes_all_unknown(body: bytes) -> None:
-    """
-    Whoever reads answer.json bravely gets what is right: unknown, with the reason as the cause.
-    """
+    """Whoever reads answer.json bravely gets what is right: unknown, with the reason as the cause."""
     first, second = read(answer(200, body), lambda reply, call: [Written(each) for each in reply.json])
 
     assert isinstance(first, Unknown) and isinstance(first.cause, ValueError)
@@ -225,9 +199,7 @@ def test_p02_a_success_without_json_makes_all_unknown(body: bytes) -> None:
 
 
 def test_json_is_read_once() -> None:
-    """
-    However often a function asks for it.
-    """
+    """However often a function asks for it."""
     reply = answer(200, [1])
     assert reply.json is reply.json
 
@@ -265,18 +237,14 @@ NOTHING: list[Any] = [None, "", [], {}, 3, [None, 4]]
     ],
 )
 def test_what_apis_say_of_failures(said: Any, expected: Any) -> None:
-    """
-    The usual words for it; codes only if they look like codes, because they are shown.
-    """
+    """The usual words for it; codes only if they look like codes, because they are shown."""
     found = details(said, "X")
 
     assert [(each.message, each.code, each.fields) for each in found] == expected
 
 
 def test_details_have_a_code_of_their_own() -> None:
-    """
-    Where nothing is said.
-    """
+    """Where nothing is said."""
     assert details(None) == (ErrorDetail("the API gave no reason", "NO_REASON_GIVEN"),)
 
 
@@ -291,9 +259,7 @@ def test_details_have_a_code_of_their_own() -> None:
     ],
 )
 def test_refusals_in_plain_text(body: bytes, expected: str) -> None:
-    """
-    A sentence is shown to the record's own caller, a page of a proxy is not.
-    """
+    """A sentence is shown to the record's own caller, a page of a proxy is not."""
     refused = refusal(read, answer(400, body))
 
     assert refused.errors == (ErrorDetail(expected, "HTTP_400"),)
@@ -304,9 +270,7 @@ def test_refusals_in_plain_text(body: bytes, expected: str) -> None:
     [([606], 20.0), ([607, 606], 20.0), ([607], None), ([606, 1003], "refused"), ([1003], "refused"), ([], "refused")],
 )
 def test_a_failed_call_passes_or_is_refused(codes: list[int], after: Any) -> None:
-    """
-    As Marketo does it: HTTP 200, and codes of which some will pass. All must, or trying again is no use.
-    """
+    """As Marketo does it: HTTP 200, and codes of which some will pass. All must, or trying again is no use."""
     said = [{"code": str(code), "message": "m"} for code in codes]
     raised = refusal(failed_call, said, retry={"606": 20.0, "607": None})
 
@@ -320,7 +284,5 @@ def test_a_failed_call_passes_or_is_refused(codes: list[int], after: Any) -> Non
 
 
 def test_a_failed_call_without_passing_codes() -> None:
-    """
-    Then every one of them is a refusal.
-    """
+    """Then every one of them is a refusal."""
     assert isinstance(refusal(failed_call, {"code": "606"}), Refused)

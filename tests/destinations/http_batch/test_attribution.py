@@ -44,9 +44,7 @@ def keys_of(call: Call, natural: bool) -> list[str | None]:
 @settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_p02_keyed_entries_reach_their_own_record_or_nobody(data: st.DataObject) -> None:
-    """
-    Entries shuffled, dropped and doubled: a verdict is that of its own record, or unknown.
-    """
+    """Entries shuffled, dropped and doubled: a verdict is that of its own record, or unknown."""
     call = data.draw(calls())
     natural = data.draw(st.booleans())
     fates = [data.draw(st.sampled_from(["ok", "bad"])) for _ in call.items]
@@ -109,9 +107,7 @@ def test_p02_no_failure_is_called_written(data: st.DataObject) -> None:
 @settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_p02_results_in_order_are_complete_or_of_nobody(data: st.DataObject) -> None:
-    """
-    Dropped and doubled: unknown if that can be seen by the number; shuffled too, if they show whose they are.
-    """
+    """Dropped and doubled: unknown if that can be seen by the number; shuffled too, if they show whose they are."""
     ids = [f"id{index}" for index in range(data.draw(st.integers(1, 6)))]
     call = call_of(*({"id": each} for each in ids), type="update")
     arrived = garbled(data.draw, [{"ok": each} for each in ids])
@@ -128,9 +124,7 @@ def test_p02_results_in_order_are_complete_or_of_nobody(data: st.DataObject) -> 
 @settings(max_examples=500, deadline=None)
 @given(JSON, JSON, st.integers(1, 4), st.none() | st.integers(0, 4))
 def test_garbage_hurts_nobody(entries: Any, others: Any, count: int, failed: int | None) -> None:
-    """
-    Whatever JSON stands where entries belong: one verdict per record, and no exception.
-    """
+    """Whatever JSON stands where entries belong: one verdict per record, and no exception."""
     call = call_of(*range(count))
     for verdicts in (
         in_order(entries, call, fate),

@@ -77,9 +77,7 @@ async def service(request: pytest.FixtureRequest) -> AsyncIterator[Service]:
 
 
 async def test_a_job_is_asked_until_it_ends(service: Service) -> None:
-    """
-    Once a second, with the credentials of the destination; what read() makes of the last answer stands.
-    """
+    """Once a second, with the credentials of the destination; what read() makes of the last answer stands."""
     assert await service.outcomes(RUNNING, RUNNING, RUNNING, ENDED) == RESULTS
 
     assert service.asked == [
@@ -93,17 +91,13 @@ async def test_a_job_is_asked_until_it_ends(service: Service) -> None:
 
 
 async def test_a_job_that_has_ended_is_not_asked(service: Service) -> None:
-    """
-    An API may answer at once.
-    """
+    """An API may answer at once."""
     assert await service.outcomes(ENDED) == RESULTS
     assert len(service.asked) == 1
 
 
 async def test_questions_may_be_any_request(service: Service) -> None:
-    """
-    A path, or a request with a body, in the rhythm that is asked for.
-    """
+    """A path, or a request with a body, in the rhythm that is asked for."""
     questions: list[Any] = ["/jobs/1?full=1", Request("POST", "/jobs", json={"ids": [1]}), None]
     outcomes = await service.outcomes({}, {}, ENDED, poll=lambda *_: questions.pop(0), poll_interval=5)
 
@@ -116,17 +110,13 @@ async def test_questions_may_be_any_request(service: Service) -> None:
     "trouble", ["ReadError", "ConnectError", (429, {}), (408, {}), (425, {}), (500, {}), (503, {})]
 )
 async def test_the_trouble_of_one_question_is_asked_again(service: Service, trouble: Any) -> None:
-    """
-    A question writes nothing, so it may be lost, throttled or broken.
-    """
+    """A question writes nothing, so it may be lost, throttled or broken."""
     assert await service.outcomes(RUNNING, trouble, trouble, ENDED) == RESULTS
     assert service.times == [0.0, 1.0, 2.0, 3.0]
 
 
 async def test_a_question_waits_as_long_as_it_is_told_to(service: Service) -> None:
-    """
-    Retry-After, of the first answer and of a throttled one, if it is longer than the interval.
-    """
+    """Retry-After, of the first answer and of a throttled one, if it is longer than the interval."""
     outcomes = await service.outcomes(
         (202, RUNNING, ("Retry-After", "5")),
         (429, {}, ("Retry-After", "7")),
@@ -138,9 +128,7 @@ async def test_a_question_waits_as_long_as_it_is_told_to(service: Service) -> No
 
 
 async def test_the_time_of_a_question_that_was_lost_is_not_known(service: Service) -> None:
-    """
-    So the next one follows in the ordinary rhythm, and not in that of an earlier answer.
-    """
+    """So the next one follows in the ordinary rhythm, and not in that of an earlier answer."""
     assert await service.outcomes((202, RUNNING, ("Retry-After", "5")), "ReadError", ENDED) == RESULTS
     assert service.times == [0.0, 5.0, 6.0]
 
@@ -155,9 +143,7 @@ async def test_the_time_of_a_question_that_was_lost_is_not_known(service: Servic
     ],
 )
 async def test_p07_a_job_whose_end_is_not_seen_leaves_all_unknown(service: Service, script: Any, words: str) -> None:
-    """
-    The time is bounded, and nobody is told a guess: the job may go on.
-    """
+    """The time is bounded, and nobody is told a guess: the job may go on."""
     outcomes = await service.outcomes(*script, poll_timeout=10, poll_interval=2)
 
     assert all(isinstance(each, Unknown) for each in outcomes)
@@ -166,9 +152,7 @@ async def test_p07_a_job_whose_end_is_not_seen_leaves_all_unknown(service: Servi
 
 
 async def test_a_job_is_not_waited_for_beyond_its_time(service: Service) -> None:
-    """
-    If the API wants to be asked later than that, it is given up at once.
-    """
+    """If the API wants to be asked later than that, it is given up at once."""
     first, _ = await service.outcomes((202, RUNNING, ("Retry-After", "46")))
 
     assert first == Unknown("the job has not ended within 45 s")
@@ -177,9 +161,7 @@ async def test_a_job_is_not_waited_for_beyond_its_time(service: Service) -> None
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 302])
 async def test_p07_a_job_that_cannot_be_asked_leaves_all_unknown(service: Service, status: int) -> None:
-    """
-    Forgotten or forbidden: that is about the question, not about the records.
-    """
+    """Forgotten or forbidden: that is about the question, not about the records."""
     first, second = await service.outcomes(RUNNING, (status, {"message": "no"}))
 
     assert first == second == Unknown(f"the job cannot be asked: HTTP {status}")
@@ -187,9 +169,7 @@ async def test_p07_a_job_that_cannot_be_asked_leaves_all_unknown(service: Servic
 
 
 async def test_p07_half_an_answer_to_a_question_is_asked_again(service: Service) -> None:
-    """
-    What is longer than allowed stays so, and the time ends.
-    """
+    """What is longer than allowed stays so, and the time ends."""
     long = {**RUNNING, "x": "x" * 2000}
     first, _ = await service.outcomes(RUNNING, long, max_answer_bytes=1000, poll_timeout=3)
 
@@ -205,9 +185,7 @@ async def test_p07_half_an_answer_to_a_question_is_asked_again(service: Service)
     ],
 )
 async def test_p13_a_question_goes_to_the_same_server_only(service: Service, question: Any, cause: Any) -> None:
-    """
-    An address from an answer is not to be trusted with the credentials.
-    """
+    """An address from an answer is not to be trusted with the credentials."""
     first, _ = await service.outcomes(RUNNING, poll=lambda *_: question)
 
     assert isinstance(first, Unknown) and isinstance(first.cause, cause)
@@ -215,9 +193,7 @@ async def test_p13_a_question_goes_to_the_same_server_only(service: Service, que
 
 
 async def test_what_poll_raises_leaves_all_unknown(service: Service) -> None:
-    """
-    The call went through; only what it started cannot be told.
-    """
+    """The call went through; only what it started cannot be told."""
     first, second = await service.outcomes({"unexpected": 1})
 
     assert isinstance(first, Unknown) and isinstance(first.cause, KeyError)
@@ -226,9 +202,7 @@ async def test_what_poll_raises_leaves_all_unknown(service: Service) -> None:
 
 @pytest.mark.parametrize(("raised", "kinds"), [(Refused("no"), {"rejected"}), (Retry("full"), {"not_written"})])
 async def test_poll_may_say_that_there_is_no_job(service: Service, raised: Any, kinds: set[str]) -> None:
-    """
-    HTTP 200 with a refusal in its body.
-    """
+    """HTTP 200 with a refusal in its body."""
 
     def refuses(answer: Answer, call: Call) -> Any:
         raise raised
@@ -239,9 +213,7 @@ async def test_poll_may_say_that_there_is_no_job(service: Service, raised: Any, 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, "rejected"), (429, "not_written"), (500, "unknown")])
 async def test_a_call_that_failed_starts_no_job(service: Service, status: int, kind: str) -> None:
-    """
-    Its status says what became of it, also if read() is asked of it.
-    """
+    """Its status says what became of it, also if read() is asked of it."""
     for statuses in ((), (400, 429, 500)):
         outcomes = await service.outcomes((status, {}), statuses=statuses, read=lambda *_: None)
         assert {each.kind for each in outcomes} == {kind}
@@ -249,9 +221,7 @@ async def test_a_call_that_failed_starts_no_job(service: Service, status: int, k
 
 
 async def test_p08_a_cancelled_wait_ends(service: Service) -> None:
-    """
-    The call of a job is as cancellable as any other.
-    """
+    """The call of a job is as cancellable as any other."""
     service.script, service.began = [RUNNING], anyio.current_time()
     destination = http_batch(BASE, poll=poll, client=service.client)
     async with destination:

@@ -31,9 +31,7 @@ def at(key: Any, entry: Any, name: str = "id") -> Any:
     ],
 )
 def test_p02_in_order_is_complete_or_unknown(entries: Any, expected: str) -> None:
-    """
-    With one entry less or more nobody knows whose the others are; a bad entry costs its own record only.
-    """
+    """With one entry less or more nobody knows whose the others are; a bad entry costs its own record only."""
     verdicts = in_order(entries, call_of(0, 1, 2), fate)
 
     assert kinds(verdicts) == expected
@@ -51,9 +49,7 @@ def test_p02_in_order_is_complete_or_unknown(entries: Any, expected: str) -> Non
     ],
 )
 def test_p02_in_order_may_look_whether_the_order_is_kept(ids: str, expected: str) -> None:
-    """
-    One entry that shows another record's id, and the order proves nothing any more.
-    """
+    """One entry that shows another record's id, and the order proves nothing any more."""
     call = call_of({"id": "x"}, {"id": "y"}, {"id": "z"}, type="update")
     entries = [{"ok": each} for each in ids]
 
@@ -62,9 +58,7 @@ def test_p02_in_order_may_look_whether_the_order_is_kept(ids: str, expected: str
 
 @pytest.mark.parametrize("says", [None, 1, "yes"])
 def test_p02_in_order_takes_only_yes_for_yes(says: Any) -> None:
-    """
-    What is not True, or cannot be compared, is no proof.
-    """
+    """What is not True, or cannot be compared, is no proof."""
     assert kinds(in_order([A, C], call_of(0, 1), fate, matches=lambda e, item: says)) == "??"
     assert kinds(in_order([A, C], call_of(0, 1), fate, matches=lambda e, item: e["absent"])) == "??"
 
@@ -87,25 +81,19 @@ def test_p02_in_order_takes_only_yes_for_yes(says: Any) -> None:
     ],
 )
 def test_p02_by_key_each_record_stands_for_itself(entries: Any, expected: str) -> None:
-    """
-    A record that no entry names, or two, is unknown; the others are not touched by that.
-    """
+    """A record that no entry names, or two, is unknown; the others are not touched by that."""
     assert kinds(by_key(entries, call_of(0, 1, 2), fate)) == expected
 
 
 def test_p02_keys_are_numbers_and_texts_only() -> None:
-    """
-    A truth value that is written like a text is not that text.
-    """
+    """A truth value that is written like a text is not that text."""
     assert kinds(by_key([{"k": True, **A}], call_of({"k": "True"}), fate, key="k", item_key="k")) == "?"
     assert kinds(by_key([{"k": "True", **A}], call_of({"k": True}), fate, key="k", item_key="k")) == "?"
     assert kinds(by_key([{"k": 7, **A}], call_of({"k": "7"}), fate, key="k", item_key="k")) == "w"
 
 
 def test_by_key_gives_each_record_its_own() -> None:
-    """
-    Shuffled entries: the verdict and the id are those of the record that is named.
-    """
+    """Shuffled entries: the verdict and the id are those of the record that is named."""
     call = call_of({"email": "a"}, {"email": "b"}, {"email": "c"})
     entries = [{"who": "c", "ok": "3"}, {"who": "a", "ok": "1"}, {"who": "b", "bad": "no"}]
 
@@ -122,9 +110,7 @@ def test_by_key_gives_each_record_its_own() -> None:
     ],
 )
 def test_p02_by_key_with_functions(records: list[Any], expected: str) -> None:
-    """
-    Keys may be normalised on both sides; records that are alike then are told apart by nothing.
-    """
+    """Keys may be normalised on both sides; records that are alike then are told apart by nothing."""
     verdicts = by_key(
         [{"mail": {"to": "A"}, **A}, {"mail": {"to": "B"}, **B}, {"mail": None, **A}],
         call_of(*records),
@@ -146,9 +132,7 @@ def test_p02_by_key_with_functions(records: list[Any], expected: str) -> None:
     ],
 )
 def test_p02_by_lists_the_list_is_the_fate(made: Any, failed: Any, expected: str) -> None:
-    """
-    A record in two lists is unknown; nothing follows from a list that is missing.
-    """
+    """A record in two lists is unknown; nothing follows from a list that is missing."""
     verdicts = by_lists(call_of(0, 1, 2), (made, lambda entry: Written(entry["id"])), (failed, fate))
 
     assert kinds(verdicts) == expected
@@ -177,16 +161,12 @@ def test_p02_by_lists_the_list_is_the_fate(made: Any, failed: Any, expected: str
     ],
 )
 def test_p02_all_but_trusts_only_failures_that_are_all_named(errors: Any, failed: Any, expected: str) -> None:
-    """
-    If a failure may be anybody's, or one is missing by the answer's own count, the others are not called written.
-    """
+    """If a failure may be anybody's, or one is missing by the answer's own count, the others are not called written."""
     assert kinds(all_but(errors, call_of(0, 1, 2), fate, failed=failed)) == expected
 
 
 def test_p02_all_but_with_a_key_that_two_records_have() -> None:
-    """
-    The failure is that of one of the two, and nobody knows which: both are unknown, and all others.
-    """
+    """The failure is that of one of the two, and nobody knows which: both are unknown, and all others."""
     call = call_of({"k": "x"}, {"k": "x"}, {"k": "y"})
 
     assert kinds(all_but([at("x", B, "k")], call, fate, key="k", item_key="k")) == "???"
@@ -194,9 +174,7 @@ def test_p02_all_but_with_a_key_that_two_records_have() -> None:
 
 
 def test_all_but_joins_the_errors_of_a_record() -> None:
-    """
-    One error per field is common; all of them reach the caller, each once.
-    """
+    """One error per field is common; all of them reach the caller, each once."""
     errors = [{"index": 0, "bad": word} for word in ("one", "two", "one")]
 
     assert all_but(errors, call_of(0), fate) == [Rejected([ErrorDetail("one"), ErrorDetail("two")])]
@@ -204,9 +182,7 @@ def test_all_but_joins_the_errors_of_a_record() -> None:
 
 @pytest.mark.parametrize(("type", "record_id"), [("create", None), ("upsert", None), ("update", "7"), ("delete", "7")])
 def test_all_but_knows_the_id_that_a_record_was_sent_with(type: str, record_id: str | None) -> None:
-    """
-    An answer that says nothing of successes need not: updates and deletes name their record.
-    """
+    """An answer that says nothing of successes need not: updates and deletes name their record."""
     call = call_of({"id": "7"}, type=type)
 
     assert all_but([], call, fate) == [Written(record_id)]
@@ -226,16 +202,12 @@ def test_all_but_knows_the_id_that_a_record_was_sent_with(type: str, record_id: 
     ],
 )
 def test_p02_unprocessed_goes_again_and_the_rest_is_written(entries: Any, failed: Any, expected: str) -> None:
-    """
-    What the API did not get to was not applied; what it does not list was, if all that it lists is known.
-    """
+    """What the API did not get to was not applied; what it does not list was, if all that it lists is known."""
     assert kinds(unprocessed(entries, call_of(0, 1, 2), failed=failed)) == expected
 
 
 def test_unprocessed_says_when_to_try_again() -> None:
-    """
-    After the seconds given, the lane paused or not; each record has a verdict of its own.
-    """
+    """After the seconds given, the lane paused or not; each record has a verdict of its own."""
     first, second = unprocessed([{"k": 1}, {"k": 2}], call_of(1, 2), key="k", item_key="n", after=5.0)
     (calm,) = unprocessed([{"k": 1}], call_of(1), key="k", item_key="n", pause_lane=False)
 
@@ -245,9 +217,7 @@ def test_unprocessed_says_when_to_try_again() -> None:
 
 
 def test_unprocessed_may_be_the_records_themselves() -> None:
-    """
-    As DynamoDB gives them back: recognised by whatever of theirs is their own.
-    """
+    """As DynamoDB gives them back: recognised by whatever of theirs is their own."""
     call = call_of({"pk": "a", "v": 1}, {"pk": "b", "v": 2})
     left = [{"PutRequest": {"Item": {"pk": {"S": "b"}, "v": {"N": "2"}}}}]
     verdicts = unprocessed(left, call, key=lambda entry: entry["PutRequest"]["Item"]["pk"]["S"], item_key="pk")
@@ -256,9 +226,7 @@ def test_unprocessed_may_be_the_records_themselves() -> None:
 
 
 def test_p13_what_a_fate_raises_is_the_cause_and_shows_no_payload() -> None:
-    """
-    The exception is there for whoever debugs the function; printed is its name.
-    """
+    """The exception is there for whoever debugs the function; printed is its name."""
 
     def broken(entry: Any) -> Outcome:
         raise ValueError("ada@example.com")

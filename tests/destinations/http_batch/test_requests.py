@@ -46,23 +46,17 @@ def post(**options: Any) -> Request:
     ],
 )
 def test_bodies_of_each_kind(options: Any, body: bytes, kind: str) -> None:
-    """
-    JSON with the records as they were encoded at the door, NDJSON, forms and plain bytes, each with its type.
-    """
+    """JSON with the records as they were encoded at the door, NDJSON, forms and plain bytes, each with its type."""
     assert sent(post(**options)) == ("POST", f"{BASE}/batch", body, {"content-type": f"application/{kind}"})
 
 
 def test_a_request_without_a_body() -> None:
-    """
-    Has no type of content either.
-    """
+    """Has no type of content either."""
     assert sent(Request("DELETE", "/contacts?ids=1,2")) == ("DELETE", f"{BASE}/contacts?ids=1,2", None, {})
 
 
 def test_header_fields_and_who_wins() -> None:
-    """
-    Those of the request over those of the writes, and over the type of content.
-    """
+    """Those of the request over those of the writes, and over the type of content."""
     request = post(json=[], headers={"Content-Type": "application/x-amz-json-1.0", "X-A": "request"})
     *_, headers = sent(request, headers={"x-a": "write", "x-b": "write"})
 
@@ -74,9 +68,7 @@ def test_header_fields_and_who_wins() -> None:
     ["https://api.example.com/jobs/1?x=1", "HTTPS://API.example.com/jobs/1"],
 )
 def test_a_whole_url_of_the_same_server(path: str) -> None:
-    """
-    As APIs give it for the jobs they start.
-    """
+    """As APIs give it for the jobs they start."""
     assert sent(Request("GET", path))[1] == path
 
 
@@ -103,33 +95,25 @@ def test_a_whole_url_of_the_same_server(path: str) -> None:
     ],
 )
 def test_requests_that_cannot_be_sent(request_: Any, error: Any) -> None:
-    """
-    Credentials go to no other server, and nothing but JSON goes as JSON. No message shows a value.
-    """
+    """Credentials go to no other server, and nothing but JSON goes as JSON. No message shows a value."""
     with pytest.raises(error) as caught:
         sent(request_)
     assert "evil" not in str(caught.value)
 
 
 def test_a_body_may_be_as_long_as_it_is_allowed_to_be() -> None:
-    """
-    To the byte.
-    """
+    """To the byte."""
     assert sent(post(body=b"x" * 1000))[2] == b"x" * 1000
 
 
 def test_a_request_has_one_body() -> None:
-    """
-    Which of two is meant, nobody knows.
-    """
+    """Which of two is meant, nobody knows."""
     with pytest.raises(ValueError, match="one body"):
         post(json=[], form={})
 
 
 def test_what_is_no_request_is_noticed_where_it_is_made() -> None:
-    """
-    A text has no bytes, and a method is a word.
-    """
+    """A text has no bytes, and a method is a word."""
     with pytest.raises(TypeError, match="bytes, not str"):
         Request("POST", "/", body="text")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="method"):
@@ -137,9 +121,7 @@ def test_what_is_no_request_is_noticed_where_it_is_made() -> None:
 
 
 def test_p13_requests_calls_and_items_show_no_payload() -> None:
-    """
-    In no repr, however it comes into a log.
-    """
+    """In no repr, however it comes into a log."""
     call = call_of({"email": "ada@x"}, headers={"x": "ada@x"})
     request = post(json={"email": "ada@x"}, headers={"x": "ada@x"})
     for thing in (call, call.items[0], request, Request("GET", "/ada@x"), post(form={"a": "ada@x"})):
@@ -147,9 +129,7 @@ def test_p13_requests_calls_and_items_show_no_payload() -> None:
 
 
 def test_p12_an_item_gives_a_fresh_copy_each_time() -> None:
-    """
-    A function that changes the record it is given changes nothing for a retry.
-    """
+    """A function that changes the record it is given changes nothing for a retry."""
     item = Item(b'{"id":"7","n":1}')
     item.record.pop("id")
 
@@ -160,9 +140,7 @@ def test_p12_an_item_gives_a_fresh_copy_each_time() -> None:
 
 
 def test_p12_a_write_is_encoded_when_it_is_submitted() -> None:
-    """
-    Once, and the size is that of its JSON, a separator, and what the request adds.
-    """
+    """Once, and the size is that of its JSON, a separator, and what the request adds."""
     record = {"n": [1]}
     prepared = http_batch(overhead=20).encode(Write("contacts", "create", record))
     record["n"].append(2)
@@ -173,9 +151,7 @@ def test_p12_a_write_is_encoded_when_it_is_submitted() -> None:
 
 
 def test_a_lane_is_what_a_call_has_in_common() -> None:
-    """
-    Object, type, the field of an upsert, header fields in any case and order.
-    """
+    """Object, type, the field of an upsert, header fields in any case and order."""
     door = http_batch()
     one = {"email": "a"}
     writes = [
@@ -210,9 +186,7 @@ def test_a_lane_is_what_a_call_has_in_common() -> None:
     ],
 )
 def test_what_is_refused_at_the_door(write: Write, words: str) -> None:
-    """
-    Types that the functions do not know, paths and header fields that would lead elsewhere.
-    """
+    """Types that the functions do not know, paths and header fields that would lead elsewhere."""
     with pytest.raises(InvalidRecord) as caught:
         http_batch(types="create", headers={"Authorization": KEY}).encode(write)
     assert words in str(caught.value)
@@ -220,16 +194,12 @@ def test_what_is_refused_at_the_door(write: Write, words: str) -> None:
 
 @pytest.mark.parametrize("name", ["contacts", "My Table", "tbl_1.x", "\u00c4pfel", "a-b~c"])
 def test_objects_of_any_ordinary_name(name: str) -> None:
-    """
-    Also with spaces, which the client encodes.
-    """
+    """Also with spaces, which the client encodes."""
     assert http_batch().encode(Write(name, "create", {"n": 1})).lane
 
 
 def test_only_creates_are_taken_by_default() -> None:
-    """
-    A function that does not look at the type would send a delete as a create.
-    """
+    """A function that does not look at the type would send a delete as a create."""
     door = HttpBatch(BASE, request=lambda call: post(), read=lambda reply, call: [])
 
     assert door.encode(Write("a", "create", {"n": 1}))
@@ -243,9 +213,7 @@ def identity(write: Write, **options: Any) -> Any:
 
 
 def test_p06_identities_by_default() -> None:
-    """
-    The id of an update or a delete, the value that an upsert matches on; nothing for a create.
-    """
+    """The id of an update or a delete, the value that an upsert matches on; nothing for a create."""
     update = identity(Write("a", "update", {"id": "1", "n": 1}))
 
     assert update is not None
@@ -262,9 +230,7 @@ def test_p06_identities_by_default() -> None:
 
 
 def test_p06_an_identity_of_ones_own() -> None:
-    """
-    Any hashable value, or None; it belongs to the object.
-    """
+    """Any hashable value, or None; it belongs to the object."""
     own: dict[str, Any] = {"identity": lambda write: write.record.get("sku")}
     first = identity(Write("a", "create", {"sku": "x"}), **own)
 
@@ -275,9 +241,7 @@ def test_p06_an_identity_of_ones_own() -> None:
 
 @pytest.mark.parametrize("record", [{"sku": "x"}, {"sku": "x", "tags": ("a", WriteType.CREATE)}])
 def test_identity_sees_a_copy_in_plain_types(record: dict[str, Any]) -> None:
-    """
-    What is sent, as JSON holds it; nothing done to it reaches the caller's record, or the body.
-    """
+    """What is sent, as JSON holds it; nothing done to it reaches the caller's record, or the body."""
     before, seen = dict(record), []
 
     def clears(write: Write) -> str:
@@ -294,17 +258,13 @@ def test_identity_sees_a_copy_in_plain_types(record: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("function", [lambda write: write.record["absent"], lambda write: [1]])
 def test_an_identity_that_cannot_be_told(function: Any) -> None:
-    """
-    Fails the submit of its own record, whatever the function does.
-    """
+    """Fails the submit of its own record, whatever the function does."""
     with pytest.raises(InvalidRecord, match="which record this is"):
         identity(Write("a", "create", {"n": 1}), identity=function)
 
 
 def test_rules_are_those_given() -> None:
-    """
-    All lanes are alike, but for what may be sent again without harm: nothing, unless it is said.
-    """
+    """All lanes are alike, but for what may be sent again without harm: nothing, unless it is said."""
     rules = LaneRules(max_records=100, max_bytes=1_000_000, all_or_none=False)
     for kind in WriteType:
         assert http_batch().rules(Lane("a", kind)) == rules
@@ -340,17 +300,13 @@ def test_rules_are_those_given() -> None:
     ],
 )
 def test_arguments_are_checked_where_they_are_given(options: Any, error: Any, words: str) -> None:
-    """
-    Not at the first call; the message names the argument.
-    """
+    """Not at the first call; the message names the argument."""
     with pytest.raises(error, match=words):
         http_batch(**options)
 
 
 def test_p13_a_destination_shows_no_secret() -> None:
-    """
-    Neither in its repr nor in those of its parts.
-    """
+    """Neither in its repr nor in those of its parts."""
     door = http_batch(headers={"authorization": f"Bearer {KEY}"})
 
     assert repr(door) == f"HttpBatch({BASE!r})"
@@ -359,8 +315,6 @@ def test_p13_a_destination_shows_no_secret() -> None:
 
 
 def test_types_may_be_given_as_words_or_as_one() -> None:
-    """
-    And as members of the enum.
-    """
+    """And as members of the enum."""
     for types in ("update", ["update"], WriteType.UPDATE, {WriteType.UPDATE}):
         assert http_batch(types=types).encode(Write("a", "update", {"id": "1", "n": 1})).identity

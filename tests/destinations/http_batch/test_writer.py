@@ -1,100 +1,25 @@
 """HttpBatch: through the writer, with both clients, on both loops."""
 
-import json
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
 
-from batcher import (
-    AutoBatchPolicy,
-    InvalidRecord,
-    RecordNotWritten,
-    RecordRejected,
-    RecordUnknown,
-    Rejected,
-    RetryPolicy,
-    RolledBack,
-    Write,
-    Writer,
-)
+from batcher import InvalidRecord, RecordNotWritten, RecordRejected, RolledBack, Write, Writer
 from batcher.destinations.http_batch import Call, Request
-from batcher.errors import BatcherNotOpen
 from batcher.outcomes import Refused, Retry, Written
-from tests.api import gather
 from tests.destinations import loopback
-from tests.destinations.http_batch.helpers import KEY, http_batch
+from tests.destinations.http_batch.helpers import http_batch
 from tests.destinations.loopback import answers, response, served
+from tests.destinations.service import ONCE, Service
 
 pytestmark = pytest.mark.anyio
 
-ONCE = RetryPolicy(max_attempts=1)
-
-
-class Service:
-    """An endpoint that refuses the whole call if a record of it is bad, and else answers in order."""
-
-    def __init__(self, module: Any) -> None:
-        self.calls: list[list[Any]] = []
-        self.requests: list[Any] = []
-        self.module = module
-        self.client = module.AsyncClient(transport=module.MockTransport(self.answer))
-
-    def answer(self, request: Any) -> Any:
-        records = json.loads(request.content)["records"]
-        self.requests.append(request)
-        self.calls.append(records)
-        if any(record.get("bad") for record in records):
-            return self.module.Response(422, json={"error": {"type": "INVALID", "message": "no"}})
-        return self.module.Response(200, json=[{"ok": f"id of {record['n']}"} for record in records])
-
-    def writer(self, max_delay: float = 0.0, **options: Any) -> Writer:
-        policy = AutoBatchPolicy(max_delay=max_delay)
-        return Writer(http_batch(client=self.client, **options), retry=ONCE, auto_batch=policy)
-
-
-@pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
-async def service(request: pytest.FixtureRequest) -> AsyncIterator[Service]:
-    service = Service(request.param)
-    async with service.client:
-        yield service
-
-
-async def test_a_batch_travels_in_one_call_and_each_caller_gets_its_own(service: Service) -> None:
-    """
-    150 callers, two calls, as many ids; header fields of the destination and of the writes go along.
-    """
-    async with service.writer(headers={"Authorization": f"Bearer {KEY}"}) as crm:
-        results = await gather(
-            *(partial(crm.submit, Write("contacts", "create", {"n": n}, headers={"X-Mru": "no"})) for n in range(150))
-        )
-    assert [each.record_id for each in results] == [f"id of {n}" for n in range(150)]
-    assert [len(call) for call in service.calls] == [100, 50]
-    (request, _) = service.requests
-    assert request.headers["authorization"] == f"Bearer {KEY}"
-    assert request.headers["x-mru"] == "no"
-    assert request.headers["content-type"] == "application/json"
-    assert str(request.url) == "https://api.example.com/contacts/batch"
-
-
-async def test_p04_the_culprit_of_a_refused_call_is_found(service: Service) -> None:
-    """
-    One bad record of a hundred: ninety-nine are written.
-    """
-    async with service.writer() as crm:
-        outcomes = await crm.submit_all([Write("a", "create", {"n": n, "bad": n == 30}) for n in range(100)])
-
-    assert [index for index, each in enumerate(outcomes) if not each.ok] == [30]
-    assert isinstance(outcomes[30], Rejected) and outcomes[30].errors[0].code == "INVALID"
-
 
 async def test_p05_a_group_is_one_call(service: Service) -> None:
-    """
-    The function is told; a refused group is rolled back whole.
-    """
+    """The function is told; a refused group is rolled back whole."""
     groups: list[bool] = []
 
     def request(call: Call) -> Request:
@@ -111,9 +36,7 @@ async def test_p05_a_group_is_one_call(service: Service) -> None:
 
 
 async def test_p04_what_request_raises_costs_the_culprit_only(service: Service) -> None:
-    """
-    Nothing was sent of a call that could not be made: the search needs no network.
-    """
+    """Nothing was sent of a call that could not be made: the search needs no network."""
 
     def request(call: Call) -> Request:
         return Request("POST", "/x", json={"records": [{"n": item.record["n"]} for item in call.items]})
@@ -132,9 +55,7 @@ async def test_p04_what_request_raises_costs_the_culprit_only(service: Service) 
 
 @pytest.mark.parametrize(("raised", "error"), [(Retry("no token"), RecordNotWritten), (Refused("no"), RecordRejected)])
 async def test_request_may_raise_a_verdict(service: Service, raised: Any, error: Any) -> None:
-    """
-    Of the whole call, which was not sent.
-    """
+    """Of the whole call, which was not sent."""
 
     def request(call: Call) -> Request:
         raise raised
@@ -146,9 +67,7 @@ async def test_request_may_raise_a_verdict(service: Service, raised: Any, error:
 
 
 async def test_bodies_that_come_out_too_long_are_halved(service: Service) -> None:
-    """
-    What request() adds may be more than was said; no body beyond the limit is sent, and no record is lost.
-    """
+    """What request() adds may be more than was said; no body beyond the limit is sent, and no record is lost."""
 
     def request(call: Call) -> Request:
         return Request("POST", "/x", json={"records": [{**item.record, "pad": "x" * 200} for item in call.items]})
@@ -165,16 +84,14 @@ async def test_bodies_that_come_out_too_long_are_halved(service: Service) -> Non
 
 
 async def test_batches_are_cut_to_fit_if_the_overhead_is_told(service: Service) -> None:
-    """
-    No call has to be halved then.
-    """
+    """No call has to be halved then."""
     made: list[int] = []
 
     def request(call: Call) -> Request:
         made.append(len(call.items))
         return Request("POST", "/x", json={"records": [{**item.record, "pad": "x" * 200} for item in call.items]})
 
-    async with service.writer(5.0, request=request, max_bytes=1000, overhead=210) as crm:
+    async with service.writer(max_delay=5.0, request=request, max_bytes=1000, overhead=210) as crm:
         outcomes = await crm.submit_all([Write("a", "create", {"n": n}) for n in range(16)])
 
     assert all(each.ok for each in outcomes)
@@ -182,23 +99,11 @@ async def test_batches_are_cut_to_fit_if_the_overhead_is_told(service: Service) 
 
 
 async def test_p06_writes_of_one_record_go_one_after_the_other(service: Service) -> None:
-    """
-    Without a word of the user's: an update is known by its id.
-    """
+    """Without a word of the user's: an update is known by its id."""
     async with service.writer() as crm:
         await crm.submit_all([Write("a", "update", {"id": "7", "n": n}) for n in range(3)])
 
     assert [[record["n"] for record in call] for call in service.calls] == [[0], [1], [2]]
-
-
-async def test_it_is_open_within_async_with_only(service: Service) -> None:
-    """
-    As every destination.
-    """
-    destination = http_batch(client=service.client)
-    prepared = destination.encode(Write("a", "create", {"n": 1}))
-    with pytest.raises(BatcherNotOpen):
-        await destination.send(prepared.lane, [prepared.item], all_or_none=False)
 
 
 @pytest.fixture(params=[None, httpx, httpx2], ids=["own", "httpx", "httpx2"])
@@ -210,36 +115,8 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
             yield made
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "error", "applied"),
-    [
-        (answers(response(b'[{"ok": "1"}]')), None, "yes"),
-        (answers(response(b'[{"ok"', 200, 1000)), RecordUnknown, "maybe"),
-        (answers(response(b"", 429)), RecordNotWritten, "no"),
-        (answers(response(b"no", 400)), RecordRejected, "no"),
-        (loopback.resets_after_reading, RecordUnknown, "maybe"),
-        (loopback.closes_after_reading, RecordUnknown, "maybe"),
-        (loopback.stops_within_the_body, RecordUnknown, "maybe"),
-    ],
-)
-async def test_p07_over_a_real_connection(client: Any, behaviour: Any, error: Any, applied: str) -> None:
-    """
-    Reset, cut off, refused or answered: whether it was applied is told as far as it is known.
-    """
-    timeout = 1.0 if behaviour is loopback.stops_within_the_body else 20.0
-    async with served(behaviour) as url, Writer(http_batch(url, client=client, timeout=timeout), retry=ONCE) as crm:
-        if error is None:
-            assert (await crm.create("a", {"n": 1})).record_id == "1"
-        else:
-            with pytest.raises(error) as caught:
-                await crm.create("a", {"n": 1})
-            assert caught.value.applied == applied
-
-
 async def test_p07_a_job_over_a_connection_that_breaks(client: Any) -> None:
-    """
-    A question that is reset is asked again; the write is not.
-    """
+    """A question that is reset is asked again; the write is not."""
     job = response({"job": "/jobs/1"})
     questions = ["/jobs/1", None]
     async with served(answers(job), loopback.resets_after_reading, answers(response(b'[{"ok": "1"}]'))) as url:

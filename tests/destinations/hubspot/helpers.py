@@ -1,18 +1,21 @@
 """What the tests of the HubSpot destination share."""
 
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.hubspot import HubSpot
 from batcher.destinations.hubspot.answers import verdicts_of
 from batcher.destinations.hubspot.requests import VERBS, Item, Lane, Paths, item_of
 from batcher.outcomes import ErrorDetail, Refused, Rejected
 from batcher.writes import Association, Write
+from tests.destinations.service import SECRET, Kind
+from tests.destinations.service import answer as answer  # handed on to the tests
 
-TOKEN = "pat-na1-that-nobody-may-see"
-GRANT = {"client_id": "app", "client_secret": "s3cret-nobody-sees", "refresh_token": "r3fresh-nobody-sees"}
+TOKEN = f"pat-na1-{SECRET}"
+GRANT = {"client_id": "app", "client_secret": f"s3cret-{SECRET}", "refresh_token": f"r3fresh-{SECRET}"}
 LINK = Association("101", 279)
 FAR = Association("101", 279, object="companies")
 NOW = 1_000_000.0
@@ -44,11 +47,6 @@ def lane_of(write: Write) -> Lane:
 
 def items_of(writes: Sequence[Write]) -> list[Item]:
     return [item_of(write) for write in writes]
-
-
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
 
 def read(reply: Answer, writes: Sequence[Write], all_or_none: bool = False) -> list[Any]:
@@ -86,3 +84,57 @@ def done(results: Any, errors: Any = None, **more: Any) -> dict[str, Any]:
 
 def no(message: str = "taken", code: str | None = "CONFLICT") -> Rejected:
     return Rejected(ErrorDetail(message, code))
+
+
+def inputs_of(request: Any) -> Any:
+    return json.loads(request.content)["inputs"]
+
+
+def written(inputs: Any) -> tuple[int, Any]:
+    """Everything, in random order; an archive has no results."""
+    if not all("properties" in each for each in inputs):
+        return 204, b""
+    results = [good(each.get("id") or f"id of {each['properties']['email']}", stored(each)) for each in inputs]
+    random.Random(7).shuffle(results)
+    return 200, done(results)
+
+
+def stored(each: Any) -> dict[str, str]:
+    key = {each["idProperty"]: each["id"]} if "idProperty" in each else {}
+    return {name: value.lower() for name, value in {**each["properties"], **key}.items()}
+
+
+def verified(request: Any, there: set[int]) -> tuple[int, Any]:
+    keys = [each["id"] for each in inputs_of(request)]
+    found = {f"{number}@x": number for number in there}
+    missing = [key for key in keys if key not in found]
+    rows = [good(f"id of {key}", {"email": key}) for key in keys if key in found]
+    return 207, done(rows, [bad("m", "OBJECT_NOT_FOUND", ids=missing)] if missing else [])
+
+
+KIND = Kind(
+    make=hubspot,
+    server="base_url",
+    url="https://api.hubapi.com/crm/objects/2026-03/things/batch/create",
+    headers={"authorization": f"Bearer {TOKEN}", "content-type": "application/json"},
+    max_records=100,
+    fields=lambda number: {"email": f"{number}@x"},
+    record_id=lambda number: f"id of {number}@x",
+    call=inputs_of,
+    numbers=lambda inputs: [int(each["properties"]["email"].partition("@")[0]) for each in inputs],
+    written=written,
+    refusal=lambda _: (409, bad("Contact already exists. Existing ID: 5551", existingId=["5551"])),
+    code="CONFLICT",
+    credentials="access token",
+    app=GRANT,
+    issuer="https://api.hubapi.com/oauth/v3/token",
+    app_url="https://api.hubapi.com/crm/objects/2026-03/things/batch/create",
+    token=lambda token: {"access_token": token, "expires_in": 1800},
+    revoked={"status": "BAD_REFRESH_TOKEN", "message": "no"},
+    refused="(BAD_REFRESH_TOKEN): check client_id and client_secret, and install the app in the account again for a "
+    "new refresh_token",
+    expired=((401, bad("m", "EXPIRED_AUTHENTICATION")),),
+    verified=verified,
+    question="/batch/read",
+    unique={"unique": {"things": "email"}},
+)

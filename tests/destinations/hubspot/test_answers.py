@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import ErrorDetail, Rejected, Retry, Unknown, Written
 from tests.destinations.hubspot.helpers import (
     TOKEN,
@@ -84,9 +84,7 @@ def echoed(result: dict[str, Any], trace: Any) -> dict[str, Any]:
 )  # fmt: skip
 @pytest.mark.parametrize("status", [200, 201, 204, 207])
 def test_each_record_gets_its_own(status: int, writes: Any, body: Any, verdicts: Any) -> None:
-    """
-    An id and data go to the record that they are certainly of, whatever the order; the status does not matter.
-    """
+    """An id and data go to the record that they are certainly of, whatever the order; the status does not matter."""
     assert read(answer(status, body), writes) == verdicts
 
 
@@ -157,16 +155,12 @@ def test_each_record_gets_its_own(status: int, writes: Any, body: Any, verdicts:
     ],
 )
 def test_what_is_not_certain_is_unknown(writes: Any, body: Any, kinds: Any) -> None:
-    """
-    Neither a result nor an error that is certainly of the record: nobody is told a guess.
-    """
+    """Neither a result nor an error that is certainly of the record: nobody is told a guess."""
     assert [type(each) for each in read(answer(207, body), writes)] == kinds
 
 
 def test_a_group_has_no_trace_ids() -> None:
-    """
-    Those in the answer are not of this call then; if HubSpot kept a part all the same, the outcomes say so.
-    """
+    """Those in the answer are not of this call then; if HubSpot kept a part all the same, the outcomes say so."""
     results = [{**RB, "objectWriteTraceId": "0"}, {**RA, "objectWriteTraceId": "1"}]
     kinds = [type(each) for each in read(answer(207, done([RA], [traced(1)])), [A, B], all_or_none=True)]
 
@@ -203,9 +197,7 @@ def test_a_group_has_no_trace_ids() -> None:
     ],
 )
 def test_an_error_gives_its_words(error: Any, details: Any) -> None:
-    """
-    Every member of an error may be missing; what is there is kept, with that of the errors in it.
-    """
+    """Every member of an error may be missing; what is there is kept, with that of the errors in it."""
     context = error.get("context", {}) | {"ids": ["2"]}
     (_, verdict) = read(answer(207, done([R1], [{**error, "context": context}])), [U1, U2])
 
@@ -213,9 +205,7 @@ def test_an_error_gives_its_words(error: Any, details: Any) -> None:
 
 
 def test_several_errors_of_one_record_are_all_told() -> None:
-    """
-    None of them hides another.
-    """
+    """None of them hides another."""
     verdicts = read(answer(207, done([RB], [traced(0), traced(0, message="b", category="X")])), [A, B])
 
     assert verdicts == [Rejected([ErrorDetail("taken", "CONFLICT"), ErrorDetail("b", "X")]), WB]
@@ -223,9 +213,7 @@ def test_several_errors_of_one_record_are_all_told() -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 204, 207])
 def test_an_answer_that_broke_off_may_have_been_a_success(status: int) -> None:
-    """
-    Its status alone does not tell what became of the records.
-    """
+    """Its status alone does not tell what became of the records."""
     for write in (A, delete("1")):
         with pytest.raises(Retry, match="broke off") as caught:
             read(Answer(status, flaw="the answer broke off (ReadError)"), [write])
@@ -233,9 +221,7 @@ def test_an_answer_that_broke_off_may_have_been_a_success(status: int) -> None:
 
 
 def test_p13_outcomes_show_no_payload() -> None:
-    """
-    What is printed has codes and counts only.
-    """
+    """What is printed has codes and counts only."""
     reply = answer(207, done([good("1", {"k": TOKEN})], [bad(TOKEN, ids=["2"])]))
 
     assert TOKEN not in repr(reply) + repr(read(reply, [U1, U2]))

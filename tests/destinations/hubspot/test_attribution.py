@@ -133,9 +133,7 @@ def test_p02_a_faithful_answer_tells_every_fate(data: st.DataObject) -> None:
     st.sampled_from([207, 400]),
 )
 def test_garbage_in_any_place_of_an_answer_hurts_nobody(value: Any, name: str, writes: Any, status: int) -> None:
-    """
-    Whatever stands where results or errors belong: one verdict per record, or nothing was applied.
-    """
+    """Whatever stands where results or errors belong: one verdict per record, or nothing was applied."""
     body = done([good("1", {"email": "a@x"})], [bad(objectWriteTraceId=["1"])]) | {name: value}
 
     verdicts = meant(answer(status, body), writes)

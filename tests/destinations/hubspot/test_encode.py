@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batcher.destinations import HubSpot
-from batcher.destinations.hubspot.requests import CALL_BYTES, body_of
+from batcher.destinations.hubspot.requests import CALL_BYTES, request_of
 from batcher.errors import InvalidRecord
 from batcher.writes import Association, Write
 from tests.destinations.hubspot.helpers import FAR, GRANT, LINK, TOKEN, create, delete, hubspot, update, upsert
@@ -24,7 +24,7 @@ def request(db: HubSpot, *writes: Write, all_or_none: bool = False) -> tuple[str
     prepared = [db.encode(write) for write in writes]
     assert len({each.lane for each in prepared}) == 1
     lane: Any = prepared[0].lane
-    body = body_of(lane, [each.item for each in prepared], all_or_none)
+    _, _, body = request_of(lane, [each.item for each in prepared], all_or_none)
     assert len(body) <= CALL_BYTES + sum(each.size_bytes for each in prepared)
     return lane.path, json.loads(body)["inputs"]
 
@@ -53,9 +53,7 @@ def request(db: HubSpot, *writes: Write, all_or_none: bool = False) -> tuple[str
     ],
 )  # fmt: skip
 def test_the_request_is_in_the_words_of_the_api(writes: Any, group: bool, verb: str, inputs: Any) -> None:
-    """
-    Every member where it belongs. A trace id for each input asks for partial success; a group has none.
-    """
+    """Every member where it belongs. A trace id for each input asks for partial success; a group has none."""
     path, sent = request(hubspot(), *writes, all_or_none=group)
 
     assert path == f"/crm/objects/2026-03/contacts/batch/{verb}"
@@ -63,9 +61,7 @@ def test_the_request_is_in_the_words_of_the_api(writes: Any, group: bool, verb: 
 
 
 def test_a_full_batch_has_a_hundred_trace_ids() -> None:
-    """
-    Unique in the call, and within the size that was counted for them.
-    """
+    """Unique in the call, and within the size that was counted for them."""
     _, sent = request(hubspot(), *[create()] * 100)
 
     assert [each["objectWriteTraceId"] for each in sent] == [str(index) for index in range(100)]
@@ -89,9 +85,7 @@ def test_a_full_batch_has_a_hundred_trace_ids() -> None:
     ],
 )
 def test_every_property_is_text(value: Any, text: str) -> None:
-    """
-    As HubSpot writes it, so that it is recognised when it comes back; None clears.
-    """
+    """As HubSpot writes it, so that it is recognised when it comes back; None clears."""
     for write in (create({"p": value}), Write("contacts", "update", {"id": "1", "p": value})):
         assert request(hubspot(), write)[1][0]["properties"] == {"p": text}
 
@@ -105,9 +99,7 @@ def test_every_property_is_text(value: Any, text: str) -> None:
     ],
 )
 def test_paths(version: str, object: str, path: str) -> None:
-    """
-    Both forms of a version, and no name that can reach another path.
-    """
+    """Both forms of a version, and no name that can reach another path."""
     assert request(hubspot(api_version=version), create(object=object))[0] == path
 
 
@@ -135,9 +127,7 @@ def test_paths(version: str, object: str, path: str) -> None:
     ],
 )
 def test_what_can_never_be_written_is_refused_at_the_door(write: Write, words: str) -> None:
-    """
-    The refusal names the rule and the way out, never a value.
-    """
+    """The refusal names the rule and the way out, never a value."""
     with pytest.raises(InvalidRecord, match=words) as caught:
         hubspot().encode(write)
 
@@ -145,9 +135,7 @@ def test_what_can_never_be_written_is_refused_at_the_door(write: Write, words: s
 
 
 def test_p12_a_record_is_taken_as_given() -> None:
-    """
-    What is prepared shares nothing with the record, and making it changes nothing there.
-    """
+    """What is prepared shares nothing with the record, and making it changes nothing there."""
     record = {"id": "1", "email": "a"}
     write = Write("contacts", "update", record)
     item = hubspot().encode(write).item
@@ -158,9 +146,7 @@ def test_p12_a_record_is_taken_as_given() -> None:
 
 
 def test_lanes_and_identities() -> None:
-    """
-    What belongs to the call is part of the lane; an update and a delete of one record have one identity.
-    """
+    """What belongs to the call is part of the lane; an update and a delete of one record have one identity."""
     db = hubspot()
     writes = [create(), update("1"), delete("1"), upsert("a"), create(object="deals")]
     other = Write("contacts", "upsert", {"phone": "a"}, by="phone")
@@ -185,9 +171,7 @@ def test_lanes_and_identities() -> None:
     ],
 )
 def test_rules(options: Any, write: Write, records: int, all_or_none: bool) -> None:
-    """
-    100 records in a call, and no group where HubSpot writes a part of it.
-    """
+    """100 records in a call, and no group where HubSpot writes a part of it."""
     db = hubspot(**options)
     rules = db.rules(db.encode(write).lane)
 
@@ -222,9 +206,7 @@ def test_rules(options: Any, write: Write, records: int, all_or_none: bool) -> N
     ],
 )
 def test_arguments_are_checked(options: Any, error: Any, words: str) -> None:
-    """
-    A wrong argument fails where it is given, and the message shows no credentials.
-    """
+    """A wrong argument fails where it is given, and the message shows no credentials."""
     with pytest.raises(error, match=words) as caught:
         hubspot(**options)
 
@@ -232,9 +214,7 @@ def test_arguments_are_checked(options: Any, error: Any, words: str) -> None:
 
 
 def test_p13_credentials_and_records_are_not_printed() -> None:
-    """
-    No repr of the destination or of what it prepares shows them.
-    """
+    """No repr of the destination or of what it prepares shows them."""
     shown = ""
     for db in (hubspot(), hubspot(**GRANT)):
         prepared = db.encode(create({"secret": "payload-1"}))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.hubspot.links import LinkCall, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations.hubspot.requests import Paths
 from batcher.outcomes import Rejected, Unknown, Written
@@ -70,16 +70,12 @@ def test_the_request_is_in_the_words_of_the_api(version: str, root: str) -> None
 
 
 def test_nothing_is_asked_for_without_associations() -> None:
-    """
-    A plain update costs one call.
-    """
+    """A plain update costs one call."""
     assert calls_of([update("1")], [Written("1")]) == []
 
 
 def test_calls_keep_to_the_limits() -> None:
-    """
-    2,000 associations in a call, and no more bytes than allowed, unless one alone has more.
-    """
+    """2,000 associations in a call, and no more bytes than allowed, unless one alone has more."""
     links = [Association(str(n), 279, object="companies") for n in range(5001)]
     writes, verdicts = [update("1", associations=links)], [Written("1")]
     sizes = [len(call.wishes) for call in calls_of(writes, verdicts)]
@@ -106,9 +102,7 @@ def test_calls_keep_to_the_limits() -> None:
     ],
 )
 def test_associations_that_were_made_are_not_mentioned(reply: Answer) -> None:
-    """
-    All results are there, or those of each pair: ids are texts or numbers, flat or nested.
-    """
+    """All results are there, or those of each pair: ids are texts or numbers, flat or nested."""
     assert told(reply, "1", "2") == {}
 
 
@@ -135,9 +129,7 @@ def test_associations_that_were_made_are_not_mentioned(reply: Answer) -> None:
     ],
 )  # fmt: skip
 def test_associations_that_were_not_made_are_told(reply: Answer, reasons: dict[str, str]) -> None:
-    """
-    Each to its own caller. Words of HubSpot that may be about somebody else stay out: there is a code then.
-    """
+    """Each to its own caller. Words of HubSpot that may be about somebody else stay out: there is a code then."""
     assert told(reply, "1", "2") == reasons
 
 
@@ -150,16 +142,12 @@ def test_associations_that_were_not_made_are_told(reply: Answer, reasons: dict[s
     ],
 )
 def test_words_about_one_record_reach_its_caller(reply: Answer, reason: str) -> None:
-    """
-    With one record in the call they can be about nobody else.
-    """
+    """With one record in the call they can be about nobody else."""
     assert told(reply, "1") == {"1": reason}
 
 
 def test_a_failure_is_a_warning_and_no_other_outcome() -> None:
-    """
-    The record is written; warnings that it has already stay.
-    """
+    """The record is written; warnings that it has already stay."""
     verdicts = [Written("1", "data", ["w"]), Rejected("no"), Written("2")]
     writes = [update(each, associations=[FAR, DEAL]) for each in "123"]
     wishes = wishes_of(items_of(writes), verdicts)
@@ -179,9 +167,7 @@ def test_a_failure_is_a_warning_and_no_other_outcome() -> None:
 
 
 def test_a_record_without_an_id_cannot_be_linked() -> None:
-    """
-    An upsert that was written, though HubSpot did not say as what, is told so.
-    """
+    """An upsert that was written, though HubSpot did not say as what, is told so."""
     verdicts = [Written("1"), Written(), Unknown("x"), Written()]
     writes = [upsert("a", associations=[FAR]), upsert("b", associations=[FAR]), upsert("c", associations=[FAR])]
     items = items_of([*writes, upsert("d")])
@@ -193,9 +179,7 @@ def test_a_record_without_an_id_cannot_be_linked() -> None:
 
 
 def test_p13_links_are_not_printed() -> None:
-    """
-    Neither the ids nor the calls.
-    """
+    """Neither the ids nor the calls."""
     shown = repr(one_call("source-1")) + repr(items_of([update("1", associations=[FAR])]))
 
     assert "source-1" not in shown

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown
 from tests.destinations.hubspot.helpers import NOW, TOKEN, answer, bad, create, delete, meant, read, update, upsert
 
@@ -74,9 +74,7 @@ def test_a_call_refused_as_a_whole(status: int, body: Any, errors: Any, writes: 
     ],
 )  # fmt: skip
 def test_a_refusal_that_names_the_culprits(writes: Any, body: Any, named: Any) -> None:
-    """
-    They get their errors at once, and the search is spared.
-    """
+    """They get their errors at once, and the search is spared."""
     with pytest.raises(Refused) as caught:
         read(answer(400, body), writes)
 
@@ -84,9 +82,7 @@ def test_a_refusal_that_names_the_culprits(writes: Any, body: Any, named: Any) -
 
 
 def test_a_group_is_not_blamed_by_trace_ids_that_it_did_not_send() -> None:
-    """
-    Positions that HubSpot was not told cannot be meant.
-    """
+    """Positions that HubSpot was not told cannot be meant."""
     with pytest.raises(Refused) as caught:
         read(answer(400, bad("m", "X", objectWriteTraceId=["1"])), [A, B], all_or_none=True)
 
@@ -102,9 +98,7 @@ WRONG_PROXY = NotWritten("HTTP 407: a proxy does not accept the credentials of t
 @pytest.mark.parametrize(("status", "expected"), [(401, WRONG_TOKEN), (407, WRONG_PROXY)])
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_wrong_credentials_are_no_records_fault(status: int, expected: NotWritten, all_or_none: bool) -> None:
-    """
-    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
-    """
+    """No record is written, also of a group; the words say what to do, and nothing of what the answer quotes."""
     reply = answer(status, {"message": "the token s3cret", "category": "INVALID_AUTHENTICATION"})
 
     assert read(reply, [A, B], all_or_none=all_or_none) == [expected] * 2
@@ -112,9 +106,7 @@ def test_wrong_credentials_are_no_records_fault(status: int, expected: NotWritte
 
 @pytest.mark.parametrize("status", [402, 403, 404, 405, 410, 301, 307, 308])
 def test_a_refusal_that_each_record_would_meet(status: int) -> None:
-    """
-    A wrong scope or name costs one call, not a search for a culprit. A group is refused as one.
-    """
+    """A wrong scope or name costs one call, not a search for a culprit. A group is refused as one."""
     reply = answer(status, {"message": "no", "category": "MISSING_SCOPES"})
     (verdict, _) = verdicts = read(reply, [A, B])
 
@@ -125,9 +117,7 @@ def test_a_refusal_that_each_record_would_meet(status: int) -> None:
 
 
 def test_an_object_that_the_account_does_not_have() -> None:
-    """
-    HubSpot has no code for it, only words. It costs one call, too.
-    """
+    """HubSpot has no code for it, only words. It costs one call, too."""
     reply = answer(400, {"status": "error", "message": "Unable to infer object type from: contcats"})
 
     assert [(type(each), each.isolated) for each in read(reply, [A, B])] == [(Rejected, True)] * 2
@@ -137,9 +127,7 @@ def test_an_object_that_the_account_does_not_have() -> None:
 
 @pytest.mark.parametrize("status", [100, 202, 206, 302, 303, 304, 522, 525, 526])
 def test_a_status_that_says_nothing(status: int) -> None:
-    """
-    What no contract foresees, or what HubSpot says not to try again after an unclear end, is unknown.
-    """
+    """What no contract foresees, or what HubSpot says not to try again after an unclear end, is unknown."""
     assert read(answer(status, {"results": []}), [A, B]) == [Unknown(f"HTTP {status}")] * 2
 
 
@@ -207,9 +195,7 @@ def test_trying_again_later(
     ],
 )
 def test_the_limit_of_the_day_fails_at_once(body: Any, headers: Any) -> None:
-    """
-    Midnight in the time zone of the account is too far, and the caller is told so.
-    """
+    """Midnight in the time zone of the account is too far, and the caller is told so."""
     verdicts = read(answer(429, body, **headers), [A, B])
 
     assert [type(each) for each in verdicts] == [NotWritten, NotWritten]
@@ -219,9 +205,7 @@ def test_the_limit_of_the_day_fails_at_once(body: Any, headers: Any) -> None:
 
 
 def test_a_refusal_that_broke_off_is_a_refusal() -> None:
-    """
-    401 is 401 and 429 is 429, whatever was to follow.
-    """
+    """401 is 401 and 429 is 429, whatever was to follow."""
     flaw = "the answer broke off (ReadError)"
 
     assert read(Answer(401, flaw=flaw), [A]) == [WRONG_TOKEN]
@@ -232,9 +216,7 @@ def test_a_refusal_that_broke_off_is_a_refusal() -> None:
 
 
 def test_p13_a_refusal_shows_no_payload() -> None:
-    """
-    The words of HubSpot, which may quote a record, are in the message of the error and nowhere else.
-    """
+    """The words of HubSpot, which may quote a record, are in the message of the error and nowhere else."""
     with pytest.raises(Refused) as caught:
         read(answer(400, bad(TOKEN, "X", ids=["1"])), [U1])
 

@@ -7,7 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from batcher.destinations._http.sender import Answer, Secret
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.arguments import Secret
 from batcher.destinations.hubspot import HubSpot
 from batcher.destinations.hubspot.tokens import Grant, token_of
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry, Written
@@ -30,14 +31,12 @@ def grant() -> Grant:
 
 
 def test_the_request_for_a_token() -> None:
-    """
-    A form as in RFC 6749, its values encoded.
-    """
-    assert parse_qs(grant().form().decode()) == {
-        "grant_type": ["refresh_token"],
-        "client_id": ["my app"],
-        "client_secret": ["s&1"],
-        "refresh_token": ["r=1"],
+    """A form as in RFC 6749."""
+    assert grant().form() == {
+        "grant_type": "refresh_token",
+        "client_id": "my app",
+        "client_secret": "s&1",
+        "refresh_token": "r=1",
     }
 
 
@@ -52,12 +51,10 @@ def test_the_request_for_a_token() -> None:
     ],
 )
 def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
-    """
-    It ends when the issuer says, or else after the half hour that is documented.
-    """
-    token = token_of(answer(200, body), NOW)
+    """It ends when the issuer says, or else after the half hour that is documented."""
+    token = token_of(answer(200, body), "https://x", NOW)
 
-    assert (token.secret.reveal(), token.expires_at) == ("t", expires_at)
+    assert (token.secret.reveal(), token.base_url, token.expires_at) == ("t", "https://x", expires_at)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +71,9 @@ def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
     ],
 )
 def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
-    """
-    What may pass is to be tried again, in the time that the issuer asks for.
-    """
+    """What may pass is to be tried again, in the time that the issuer asks for."""
     with pytest.raises(Retry) as caught:
-        token_of(answer(status, body, **headers), NOW)
+        token_of(answer(status, body, **headers), "https://x", NOW)
 
     assert caught.value.after == after
 
@@ -94,11 +89,9 @@ def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
     ],
 )
 def test_no_token_to_be_had(status: int, body: Any, detail: ErrorDetail) -> None:
-    """
-    A grant that was revoked is not tried again.
-    """
+    """A grant that was revoked is not tried again."""
     with pytest.raises(Refused) as caught:
-        token_of(answer(status, body), NOW)
+        token_of(answer(status, body), "https://x", NOW)
 
     assert caught.value.errors == (detail,)
 
@@ -108,9 +101,7 @@ def test_no_token_to_be_had(status: int, body: Any, detail: ErrorDetail) -> None
     [({"refresh_token": "new"}, "new"), ({"refresh_token": "a b"}, "r=1"), ({"refresh_token": 7}, "r=1"), ({}, "r=1")],
 )
 def test_a_refresh_token_may_be_replaced(body: Any, shown: str) -> None:
-    """
-    The new one is shown the next time; without a usable one the old one stays.
-    """
+    """The new one is shown the next time; without a usable one the old one stays."""
     renewed = grant().renewed(answer(200, body))
 
     assert renewed.refresh_token.reveal() == shown
@@ -126,7 +117,6 @@ class Service:
         self.issued = 0
         self.forms: list[dict[str, list[str]]] = []
         self.writes: list[str] = []
-        self.refuse = False
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -142,7 +132,7 @@ class Service:
             return httpx.Response(200, json={"access_token": f"t{self.issued}", "expires_in": 1800})
         shown = request.headers["authorization"]
         self.writes.append(shown)
-        if self.refuse or shown != f"Bearer t{self.issued}":
+        if shown != f"Bearer t{self.issued}":
             return httpx.Response(401, json={"category": "EXPIRED_AUTHENTICATION", "message": "m"})
         return httpx.Response(201, json=done([good("1")]))
 
@@ -150,10 +140,10 @@ class Service:
         return hubspot(**GRANT, client=self.client, clock=anyio.current_time)
 
 
-async def sent(db: HubSpot, group: bool = False) -> Any:
+async def sent(db: HubSpot) -> Any:
     """The verdict of one create, or what was raised."""
     prepared = db.encode(create())
-    (result,) = await gather(lambda: db.send(prepared.lane, [prepared.item], all_or_none=group))
+    (result,) = await gather(lambda: db.send(prepared.lane, [prepared.item], all_or_none=False))
     return result[0] if isinstance(result, list) else result
 
 
@@ -176,9 +166,7 @@ async def test_a_token_is_fetched_once_and_ahead_of_its_end() -> None:
 
 
 async def test_a_token_that_is_refused_is_replaced_once() -> None:
-    """
-    Ten calls that met a token withdrawn early cost one new token, and each of them is sent again.
-    """
+    """Ten calls that met a token withdrawn early cost one new token, and each of them is sent again."""
     service = Service()
     async with service.destination() as db:
         await sent(db)
@@ -189,71 +177,20 @@ async def test_a_token_that_is_refused_is_replaced_once() -> None:
     assert service.writes == ["Bearer t1"] * 11 + ["Bearer t3"] * 10
 
 
-async def test_a_refusal_that_a_new_token_does_not_cure() -> None:
-    """
-    Each call is sent twice and no more; then the record is not written, nor is a group, and it is not their fault.
-    """
+async def test_a_new_refresh_token_is_shown_the_next_time() -> None:
+    """Whatever was refused before."""
     service = Service()
-    service.refuse = True
+    service.tokens = [(400, REVOKED), (200, {"access_token": "t9", "refresh_token": "r2"})]
     async with service.destination() as db:
-        verdict = await sent(db)
-        group = await sent(db, group=True)
+        assert isinstance(await sent(db), NotWritten)
+        assert await sent(db) == Written("1", good("1"))
 
-    assert (
-        verdict
-        == group
-        == NotWritten(
-            "HTTP 401: the service does not accept the access token: give a token that is valid for the account",
-            attempts=1,
-        )
-    )
-    assert service.writes == ["Bearer t1", "Bearer t2", "Bearer t2", "Bearer t3"]
-
-
-async def test_a_token_of_a_private_app_is_not_tried_twice() -> None:
-    """
-    There is no other one.
-    """
-    service = Service()
-    service.refuse = True
-    async with hubspot(client=service.client) as db:
-        verdict = await sent(db)
-
-    assert isinstance(verdict, NotWritten)
-    assert len(service.writes) == 1
-    assert not service.forms
-
-
-async def test_p07_without_a_token_nothing_is_sent() -> None:
-    """
-    A broken issuer is tried again and has applied nothing; a revoked grant leaves records and groups not written.
-    """
-    service = Service()
-    service.tokens = [(503, {}), (400, REVOKED), (400, REVOKED), (200, {"access_token": "t9", "refresh_token": "r2"})]
-    async with service.destination() as db:
-        verdicts = [await sent(db), await sent(db), await sent(db, group=True), await sent(db)]
-
-    retry, record, group, last = verdicts
-    assert isinstance(retry, Retry)
-    assert retry.applied == "no"
-    assert (
-        record
-        == group
-        == NotWritten(
-            "no access token: the issuer refused (BAD_REFRESH_TOKEN): check client_id and client_secret, "
-            "and install the app in the account again for a new refresh_token",
-            attempts=1,
-        )
-    )
-    assert last == Written("1", good("1"))
     assert service.writes == ["Bearer t9", "Bearer t1"]
     assert service.forms[-1]["refresh_token"] == ["r2"]
 
 
 async def test_a_token_that_cannot_be_fetched_for_associations_is_a_warning() -> None:
-    """
-    The record has been written by then.
-    """
+    """The record has been written by then."""
     service = Service()
     async with service.destination() as db:
         await sent(db)
@@ -266,21 +203,7 @@ async def test_a_token_that_cannot_be_fetched_for_associations_is_a_warning() ->
     assert "refused as a whole (BAD_REFRESH_TOKEN)" in verdict.warnings[0]
 
 
-async def test_the_limit_of_the_day_reaches_the_caller() -> None:
-    """
-    As an outcome that is known not to be written.
-    """
-
-    def over(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(429, json={"policyName": "DAILY"})
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(over)) as client, hubspot(client=client) as db:
-        assert isinstance(await sent(db), NotWritten)
-
-
 async def test_an_answer_of_the_issuer_that_breaks_off() -> None:
-    """
-    Half a token is none.
-    """
+    """Half a token is none."""
     with pytest.raises(Retry, match="without an access token"):
-        token_of(Answer(200, flaw="the answer broke off"), NOW)
+        token_of(Answer(200, flaw="the answer broke off"), "https://x", NOW)

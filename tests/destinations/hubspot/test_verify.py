@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batcher import Retry, Write, Written
-from batcher.destinations._http.sender import Answer
-from batcher.destinations.hubspot.verifying import Question, outcomes, question_of
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.verifying import Question
+from batcher.destinations.hubspot.verifying import outcomes, question_of
 from tests.destinations.hubspot.helpers import (
     LINK,
     NOW,
@@ -25,12 +25,18 @@ from tests.destinations.hubspot.helpers import (
     update,
     upsert,
 )
+from tests.destinations.truths import TRUTHS
 
 RECORDS = [{"email": f"{name}@x.com", "n": number, "gone": None} for number, name in enumerate("abc")]
 
 
 def question(*records: dict[str, Any], by: str = "email") -> Question:
-    return question_of(items_of([create(record) for record in records or RECORDS]), by)
+    return question_of(items_of([create(record) for record in records or RECORDS]), by, "/read")
+
+
+def body_of(asked: Question) -> bytes:
+    assert asked.request is not None and asked.request[0] == "/read"
+    return asked.request[1]
 
 
 def row(number: int, **more: Any) -> dict[str, Any]:
@@ -55,18 +61,18 @@ def kinds(reply: Answer, asked: Question | None = None) -> str:
 def test_all_properties_are_asked_for_by_the_unique_one():
     """Each value once, as it was sent but for spaces around it; a record without one is left out."""
     asked = question({"email": " A@x.com ", "n": 1}, {"phone": "1"}, {"email": "", "n": 1}, {"email": "b@x.com"})
-    assert json.loads(asked.body or b"") == {
+    assert json.loads(body_of(asked)) == {
         "idProperty": "email",
         "properties": ["email", "n", "phone"],
         "inputs": [{"id": "A@x.com"}, {"id": "b@x.com"}],
     }
-    assert question({"phone": "1"}, {"email": None}).body is None
+    assert question({"phone": "1"}, {"email": None}).request is None
 
 
 def test_no_value_is_asked_for_twice():
     """HubSpot would refuse the whole question."""
     asked = question({"email": "a@x.com"}, {"email": "A@X.com"}, {"email": "b@x.com"})
-    assert len(json.loads(asked.body or b"")["inputs"]) == 2
+    assert len(json.loads(body_of(asked))["inputs"]) == 2
     assert kinds(answer(207, done([], [missing("a@x.com", "b@x.com")])), asked) == "uun"
 
 
@@ -108,7 +114,7 @@ def test_only_what_an_answer_proves_is_told(reply, expected):
 
 def test_what_was_found_is_told_with_its_id_and_data():
     """As after a create; associations are not read, and said to be unchecked."""
-    asked = question_of(items_of([create(RECORDS[0], associations=[LINK]), create(RECORDS[1])]), "email")
+    asked = question_of(items_of([create(RECORDS[0], associations=[LINK]), create(RECORDS[1])]), "email", "/read")
     linked, plain = outcomes(answer(200, done([row(1), row(0)])), asked, now=NOW)
     assert isinstance(linked, Written) and isinstance(plain, Written)
     assert (linked.record_id, plain.record_id, plain.data, plain.warnings) == ("1", "2", row(1), ())
@@ -187,20 +193,7 @@ def test_the_domain_of_companies_is_refused(object):
         hubspot(unique={object: "domain"})
 
 
-@attrs.frozen
-class Truth:
-    """What is there of one record, and what the answer shows of it."""
-
-    there: str
-    """all, other, nothing"""
-    shown: str
-    """faithful, twice, dropped"""
-
-
-STATES = st.sampled_from(["all", "other", "nothing"]), st.sampled_from(["faithful", "twice", "dropped"])
-
-
-@given(st.lists(st.builds(Truth, *STATES), min_size=1), st.randoms(use_true_random=False))
+@given(TRUTHS, st.randoms(use_true_random=False))
 def test_no_answer_makes_it_say_what_is_not_so(truths, dice):
     """Rows and errors in any order, twice, or left out: what is told is true, and what is shown faithfully is told."""
     sent = [{"email": f"{number}@x.com", "n": 1} for number in range(len(truths))]
@@ -216,6 +209,5 @@ def test_no_answer_makes_it_say_what_is_not_so(truths, dice):
     dice.shuffle(lost)
     told = outcomes(answer(207, done(rows, [missing(*lost)])), question(*sent), now=NOW)
     for truth, outcome in zip(truths, told, strict=True):
-        expected = {"all": "written", "other": "unknown", "nothing": "not_written"}[truth.there]
-        assert outcome.kind in (expected, "unknown")
-        assert truth.shown != "faithful" or outcome.kind == expected
+        assert outcome.kind in (truth.kind, "unknown")
+        assert truth.shown != "faithful" or outcome.kind == truth.kind

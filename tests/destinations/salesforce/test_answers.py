@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.destinations.salesforce.answers import ApiUsage, session_expired, usage_of
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.salesforce.helpers import (
@@ -77,9 +77,7 @@ def short(number: int, **more: Any) -> dict[str, Any]:
 )  # fmt: skip
 @pytest.mark.parametrize("status", [200, 201])
 def test_each_record_gets_the_result_at_its_position(status: int, body: Any, writes: Any, verdicts: Any) -> None:
-    """
-    Only ``success`` says whether a write stuck, and each record of a whole answer has its own.
-    """
+    """Only ``success`` says whether a write stuck, and each record of a whole answer has its own."""
     assert read(answer(status, body), writes) == verdicts
 
 
@@ -114,9 +112,7 @@ def test_each_record_gets_the_result_at_its_position(status: int, body: Any, wri
 def test_p02_what_contradicts_itself_or_the_request_is_unknown(
     status: int, body: Any, writes: Any, all_or_none: bool
 ) -> None:
-    """
-    Too few, too many, out of order, one id twice, no success, no id: then nobody is told anything.
-    """
+    """Too few, too many, out of order, one id twice, no success, no id: then nobody is told anything."""
     verdicts = read(answer(status, body), writes, all_or_none)
 
     assert [type(each) for each in verdicts] == [Unknown] * len(writes)
@@ -125,9 +121,7 @@ def test_p02_what_contradicts_itself_or_the_request_is_unknown(
 
 @pytest.mark.parametrize("status", [400, 403, 409])
 def test_p02_a_success_under_the_status_of_a_refusal_is_unknown(status: int) -> None:
-    """
-    Status and result contradict each other; refusing all of them would be a guess.
-    """
+    """Status and result contradict each other; refusing all of them would be a guess."""
     for body in ([good(1), bad("X", "m", 2)], [good(1), good(2)]):
         for all_or_none in (False, True):
             verdicts = read(answer(status, body), [U1, U2], all_or_none)
@@ -136,9 +130,7 @@ def test_p02_a_success_under_the_status_of_a_refusal_is_unknown(status: int) -> 
 
 
 def test_a_list_of_no_results_is_none() -> None:
-    """
-    Records were sent, so an empty list lacks all of their results.
-    """
+    """Records were sent, so an empty list lacks all of their results."""
     assert read(answer(200, []), [A, B]) == [Unknown("HTTP 200: 0 results for 2 records")] * 2
 
 
@@ -158,9 +150,7 @@ def test_a_list_of_no_results_is_none() -> None:
 )
 @pytest.mark.parametrize("status", [200, 204])
 def test_a_success_without_a_list_of_results_is_unknown(status: int, body: Any) -> None:
-    """
-    Nothing, a page, no JSON, JSON with two ids in one result, an object: the status alone proves nothing.
-    """
+    """Nothing, a page, no JSON, JSON with two ids in one result, an object: the status alone proves nothing."""
     assert read(answer(status, body), [A, B]) == [Unknown(f"HTTP {status} without a list of results")] * 2
 
 
@@ -180,9 +170,7 @@ def test_a_success_without_a_list_of_results_is_unknown(status: int, body: Any) 
     ],
 )  # fmt: skip
 def test_passing_trouble_of_one_record_is_tried_again_for_it_alone(result: Any, words: str, pause: bool) -> None:
-    """
-    A locked row, also in the words of a trigger or a flow: nothing was applied, and its neighbours are settled.
-    """
+    """A locked row, also in the words of a trigger or a flow: nothing was applied, and its neighbours are settled."""
     first, second, third = read(answer(200, [good(1), result, good(3)]), [U1, U2, U3])
 
     assert (first, third) == (W1, W3)
@@ -199,9 +187,7 @@ def test_passing_trouble_of_one_record_is_tried_again_for_it_alone(result: Any, 
     ],
 )
 def test_trouble_that_stays_is_not_tried_again(errors: Any) -> None:
-    """
-    One error that stays is enough to refuse a record.
-    """
+    """One error that stays is enough to refuse a record."""
     (verdict,) = read(answer(200, [{"success": False, "errors": errors}]), [A])
 
     assert isinstance(verdict, Rejected)
@@ -230,9 +216,7 @@ def test_trouble_that_stays_is_not_tried_again(errors: Any) -> None:
 def test_p04_a_refusal_of_the_call_starts_the_search_for_its_culprit(
     status: int, body: Any, errors: Any, writes: Any
 ) -> None:
-    """
-    Nothing was applied; one malformed record may be the reason, and no record is named.
-    """
+    """Nothing was applied; one malformed record may be the reason, and no record is named."""
     for all_or_none in (False, True):
         with pytest.raises(Refused) as caught:
             read(answer(status, body), writes, all_or_none)
@@ -250,9 +234,7 @@ def test_p04_a_refusal_of_the_call_starts_the_search_for_its_culprit(
 )
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_wrong_credentials_are_no_records_fault(status: int, body: Any, words: str, all_or_none: bool) -> None:
-    """
-    No record is written, also of a group; the words say what to do, and nothing of what the answer quotes.
-    """
+    """No record is written, also of a group; the words say what to do, and nothing of what the answer quotes."""
     way_out = "" if status == 407 else ": give one that has not ended, of a user who may use the API"
 
     assert read(answer(status, body), [A, B], all_or_none) == [NotWritten(words + way_out, attempts=1)] * 2
@@ -260,9 +242,7 @@ def test_wrong_credentials_are_no_records_fault(status: int, body: Any, words: s
 
 @pytest.mark.parametrize("status", [403, 404, 405, 410, 415])
 def test_a_refusal_that_each_record_would_meet(status: int) -> None:
-    """
-    No right, a wrong name, a retired version: one call and no search for a culprit. A group is refused as one.
-    """
+    """No right, a wrong name, a retired version: one call and no search for a culprit. A group is refused as one."""
     errors = fault("INSUFFICIENT_ACCESS", "insufficient access rights")
 
     verdicts = read(answer(status, errors), [A, B])
@@ -292,17 +272,13 @@ def test_an_object_that_the_org_does_not_have() -> None:
 
 @pytest.mark.parametrize("status", [301, 307, 308])
 def test_an_address_that_has_moved(status: int) -> None:
-    """
-    Redirects are not followed: the token belongs to the address that was given.
-    """
+    """Redirects are not followed: the token belongs to the address that was given."""
     assert [type(each) for each in read(answer(status, b""), [A, B])] == [Rejected, Rejected]
 
 
 @pytest.mark.parametrize("status", [100, 300, 302, 303, 304])
 def test_a_status_that_says_nothing(status: int) -> None:
-    """
-    What no contract foresees is unknown.
-    """
+    """What no contract foresees is unknown."""
     assert read(answer(status, [good(1), good(2)]), [A, B]) == [Unknown(f"HTTP {status}")] * 2
 
 
@@ -324,9 +300,7 @@ def test_a_status_that_says_nothing(status: int) -> None:
     ],
 )
 def test_trying_again_later(status: int, body: Any, headers: Any, applied: Any, after: Any, pause: bool) -> None:
-    """
-    Throttled is not applied, and pauses the lane; trouble inside may have come after the write.
-    """
+    """Throttled is not applied, and pauses the lane; trouble inside may have come after the write."""
     for all_or_none in (False, True):
         with pytest.raises(Retry) as caught:
             read(answer(status, body, **headers), [A, B], all_or_none)
@@ -336,9 +310,7 @@ def test_trying_again_later(status: int, body: Any, headers: Any, applied: Any, 
 
 
 def test_an_answer_that_broke_off_may_have_been_a_success() -> None:
-    """
-    Its status alone does not tell what became of the records; a refusal is one all the same.
-    """
+    """Its status alone does not tell what became of the records; a refusal is one all the same."""
     with pytest.raises(Retry, match="broke off") as caught:
         read(Answer(200, flaw="the answer broke off (ReadError)"), [A])
     assert caught.value.applied == "maybe"
@@ -361,9 +333,7 @@ def test_an_answer_that_broke_off_may_have_been_a_success() -> None:
     ],
 )
 def test_when_a_new_token_may_help(status: int, body: Any, expired: bool) -> None:
-    """
-    By the status or by the word; never after an answer under which something may have been applied.
-    """
+    """By the status or by the word; never after an answer under which something may have been applied."""
     assert session_expired(answer(status, body)) is expired
 
 
@@ -379,17 +349,13 @@ def test_when_a_new_token_may_help(status: int, body: Any, expired: bool) -> Non
     ],
 )
 def test_the_usage_of_the_org_is_read(field: str, usage: ApiUsage | None) -> None:
-    """
-    The org's own figures, not those of one app.
-    """
+    """The org's own figures, not those of one app."""
     assert usage_of(answer(200, [], sforce_limit_info=field)) == usage
     assert usage_of(answer(200, [])) is None
 
 
 def test_answers_show_no_payload() -> None:
-    """
-    P13: what is printed has codes and counts only.
-    """
+    """P13: what is printed has codes and counts only."""
     shown = repr(answer(400, fault("X", TOKEN), secret=TOKEN)) + repr(read(answer(200, [bad("X", TOKEN)]), [A]))
 
     assert TOKEN not in shown

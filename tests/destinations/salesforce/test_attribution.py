@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batcher.destinations._http.sender import Answer
+from batcher.destinations._http.answers import Answer
 from batcher.outcomes import Refused, Rejected, Retry, Unknown, Written
 from batcher.writes import Write, WriteType
 from tests.destinations.salesforce.helpers import (
@@ -105,9 +105,7 @@ def test_p02_no_record_id_reaches_the_wrong_caller(data: st.DataObject) -> None:
     st.booleans(),
 )
 def test_garbage_in_any_place_of_a_result_hurts_nobody(value: Any, name: str, status: int, group: bool) -> None:
-    """
-    Whatever stands where ids, success or errors belong: one verdict per record, and the neighbour's is its own.
-    """
+    """Whatever stands where ids, success or errors belong: one verdict per record, and the neighbour's is its own."""
     broken = bad("INVALID_FIELD", "m", 1)
     target = broken if name in broken or name in ("id", "created") else broken["errors"][0]
     target[name] = value
@@ -130,9 +128,7 @@ def test_garbage_in_any_place_of_a_result_hurts_nobody(value: Any, name: str, st
     st.booleans(),
 )
 def test_garbage_instead_of_an_answer_writes_nothing(body: Any, status: int, group: bool) -> None:
-    """
-    No record is called written because of it.
-    """
+    """No record is called written because of it."""
     verdicts = meant(answer(status, body), [create(), create()], group)
 
     assert len(verdicts) == 2

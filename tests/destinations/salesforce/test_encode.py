@@ -46,18 +46,14 @@ def request(db: Salesforce, *writes: Write, all_or_none: bool = False) -> tuple[
 def test_the_request_is_in_the_words_of_the_api(
     writes: Any, method: str, path: str, records: Any, all_or_none: bool
 ) -> None:
-    """
-    One object for the whole call, its type in each record, and whether it is all or none.
-    """
+    """One object for the whole call, its type in each record, and whether it is all or none."""
     sent = request(salesforce(), *writes, all_or_none=all_or_none)
 
     assert sent == (method, COLLECTIONS + path, {"allOrNone": all_or_none, "records": records})
 
 
 def test_a_delete_has_its_ids_in_the_address() -> None:
-    """
-    And no body; 200 of them fit by far.
-    """
+    """And no body; 200 of them fit by far."""
     method, path, body = request(salesforce(), delete(1), delete(2, length=15))
     assert (method, body) == ("DELETE", None)
     assert path == f"{COLLECTIONS}?ids={sf_id(1)},{sf_id(2, 15)}&allOrNone=false"
@@ -67,9 +63,7 @@ def test_a_delete_has_its_ids_in_the_address() -> None:
 
 
 def test_the_version_and_the_names_are_in_the_path() -> None:
-    """
-    No name can reach another path, whatever it holds.
-    """
+    """No name can reach another path, whatever it holds."""
     _, path, _ = request(salesforce(api_version="46.0"), upsert("a", "../x#", "ü ?/"))
 
     assert path == "/services/data/v46.0/composite/sobjects/..%2Fx%23/%C3%BC%20%3F%2F"
@@ -105,9 +99,7 @@ def test_the_version_and_the_names_are_in_the_path() -> None:
     ],
 )
 def test_what_can_never_be_written_is_refused_at_the_door(options: Any, write: Write, words: str) -> None:
-    """
-    The refusal names the rule and the way out, never a value.
-    """
+    """The refusal names the rule and the way out, never a value."""
     with pytest.raises(InvalidRecord, match=words) as caught:
         salesforce(**options).encode(write)
 
@@ -116,9 +108,7 @@ def test_what_can_never_be_written_is_refused_at_the_door(options: Any, write: W
 
 
 def test_what_belongs_to_the_call_is_part_of_the_lane() -> None:
-    """
-    Object, type, external id field and headers, in any case and order, those of the destination included.
-    """
+    """Object, type, external id field and headers, in any case and order, those of the destination included."""
     db = salesforce(headers={"Sforce-Mru": "updateMru=false"})
     writes = [create(), update(1), delete(1), upsert("a"), upsert("a", by="Other__c"), create(object="Lead")]
     lanes = {db.encode(each).lane for each in (*writes, create(**ASSIGN), create(headers={"sforce-mru": "x"}))}
@@ -175,9 +165,7 @@ def test_one_parent_has_one_partition() -> None:
 
 @pytest.mark.parametrize("write", [create(), update(1), upsert("a"), delete(1)])
 def test_rules(write: Write) -> None:
-    """
-    200 records of any type, all or none if asked for, and as many calls as the batcher likes.
-    """
+    """200 records of any type, all or none if asked for, and as many calls as the batcher likes."""
     db = salesforce()
     rules = db.rules(db.encode(write).lane)
 
@@ -188,9 +176,7 @@ def test_rules(write: Write) -> None:
 
 
 def test_p10_records_of_one_parent_never_travel_in_two_calls_at_once() -> None:
-    """
-    They share a lane that has one call out at a time; a few lanes share all parents, so that batches still fill.
-    """
+    """They share a lane that has one call out at a time; a few lanes share all parents, so that batches still fill."""
     db = salesforce(keep_together="AccountId")
     lanes = [db.encode(create({"AccountId": sf_id(n)})).lane for n in range(100)]
     assert len(set(lanes)) == 4
@@ -238,9 +224,7 @@ def test_p10_records_of_one_parent_never_travel_in_two_calls_at_once() -> None:
     ],
 )
 def test_arguments_are_checked(options: Any, error: Any, words: str) -> None:
-    """
-    A wrong argument fails where it is given, and the message shows no credentials.
-    """
+    """A wrong argument fails where it is given, and the message shows no credentials."""
     with pytest.raises(error, match=words) as caught:
         salesforce(**options)
 
@@ -248,9 +232,7 @@ def test_arguments_are_checked(options: Any, error: Any, words: str) -> None:
 
 
 def test_the_token_and_the_records_are_not_printed() -> None:
-    """
-    P13: no repr of the destination or of what it prepares shows them.
-    """
+    """P13: no repr of the destination or of what it prepares shows them."""
     db = salesforce()
     prepared = db.encode(create({"secret": TOKEN}, headers={"x": TOKEN}))
     removed = db.encode(delete(1))

@@ -48,9 +48,7 @@ def test_p05_a_group_names_its_culprits(status: int) -> None:
     ],
 )
 def test_a_group_that_failed_without_a_culprit_blames_nobody(body: Any, errors: Any) -> None:
-    """
-    Nothing was applied, and no member is named.
-    """
+    """Nothing was applied, and no member is named."""
     with pytest.raises(Refused) as caught:
         read(answer(200, body), [A, B], all_or_none=True)
 
@@ -66,9 +64,7 @@ def test_a_group_that_failed_without_a_culprit_blames_nobody(body: Any, errors: 
     ],
 )
 def test_a_group_whose_culprits_were_only_locked_out_is_tried_again_whole(body: Any, pause: bool) -> None:
-    """
-    Nothing of it was applied, and the trouble passes.
-    """
+    """Nothing of it was applied, and the trouble passes."""
     with pytest.raises(Retry) as caught:
         read(answer(200, body), [A, B], all_or_none=True)
 
@@ -76,9 +72,7 @@ def test_a_group_whose_culprits_were_only_locked_out_is_tried_again_whole(body: 
 
 
 def test_a_group_of_which_a_part_was_kept_says_so() -> None:
-    """
-    What Salesforce did counts, not what it was asked to do.
-    """
+    """What Salesforce did counts, not what it was asked to do."""
     body = [good(1), bad(), bad(ROLLED_BACK)]
     first, second, third = read(answer(200, body), [A, B, C], all_or_none=True)
 

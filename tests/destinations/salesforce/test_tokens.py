@@ -5,15 +5,15 @@ import sys
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import parse_qs
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from batcher.destinations._http.sender import Answer
-from batcher.destinations.salesforce.tokens import ClientCredentials, Fixed, JWTBearer, body_of, grant_of, token_of
+from batcher.destinations._http.answers import Answer
+from batcher.destinations._http.tokens import Token
+from batcher.destinations.salesforce.tokens import ClientCredentials, JWTBearer, grant_of, token_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 from tests.destinations.salesforce.helpers import NO_REASON, ORG, TOKEN, answer, salesforce
 
@@ -44,44 +44,36 @@ def grant(audience: str = "https://login.salesforce.com", **arguments: Any) -> A
 
 
 def test_a_token_that_is_given_is_the_only_one() -> None:
-    """
-    It is for the address that it was given with.
-    """
-    fixed = grant(access_token=TOKEN, client_id=None)
+    """It is for the address that it was given with."""
+    token = grant(access_token=TOKEN, client_id=None)
 
-    assert isinstance(fixed, Fixed)
-    assert fixed.token.secret.reveal() == TOKEN
-    assert fixed.token.details == {"instance_url": ORG}
+    assert isinstance(token, Token)
+    assert (token.secret.reveal(), token.base_url) == (TOKEN, ORG)
 
 
 def test_the_request_by_client_credentials() -> None:
-    """
-    The form of the contract, and nothing of the secret in any repr.
-    """
+    """The form of the contract, and nothing of the secret in any repr."""
     found = grant(client_id="a&b", client_secret=TOKEN)
 
     assert isinstance(found, ClientCredentials)
-    form = parse_qs(body_of(found, 0.0).decode())
-    assert form == {"grant_type": ["client_credentials"], "client_id": ["a&b"], "client_secret": [TOKEN]}
+    form = found.form(0.0)
+    assert form == {"grant_type": "client_credentials", "client_id": "a&b", "client_secret": TOKEN}
     assert TOKEN not in repr(found)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_the_request_by_a_signature(encoded: bool) -> None:
-    """
-    RS256 over issuer, subject, audience and a short life, by the clock of the destination.
-    """
+    """RS256 over issuer, subject, audience and a short life, by the clock of the destination."""
     text = pem_of(rsa_key())
     key = text.encode() if encoded else text
     found = grant("https://test.salesforce.com/", client_id="app", username="ada@example.com", private_key=key)
 
     assert isinstance(found, JWTBearer)
-    form = parse_qs(body_of(found, 4_000_000_000.5).decode())
+    form = found.form(4_000_000_000.5)
     assert form.keys() == {"grant_type", "assertion"}
-    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
-    (assertion,) = form["assertion"]
+    assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     audience = "https://test.salesforce.com"
-    claims = jwt.decode(assertion, public_pem(), algorithms=["RS256"], audience=audience)
+    claims = jwt.decode(form["assertion"], public_pem(), algorithms=["RS256"], audience=audience)
     assert claims == {"iss": "app", "sub": "ada@example.com", "aud": audience, "exp": 4_000_000_120}
     assert text.splitlines()[1] not in repr(found)
     assert "ada@example.com" not in repr(found)
@@ -107,9 +99,7 @@ def test_the_request_by_a_signature(encoded: bool) -> None:
     ],
 )
 def test_what_cannot_sign_is_refused_at_once(options: Any, error: Any, words: str) -> None:
-    """
-    Where it is given and not at the first write, without a word of the key, also not in what is chained.
-    """
+    """Where it is given and not at the first write, without a word of the key, also not in what is chained."""
     keys = {
         "public": public_pem,
         "locked": lambda: pem_of(rsa_key(), b"pass"),
@@ -128,9 +118,7 @@ def test_what_cannot_sign_is_refused_at_once(options: Any, error: Any, words: st
 
 @pytest.mark.parametrize("missing", ["jwt", "cryptography"])
 def test_what_is_not_installed_is_said_with_the_way_out(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Signatures need an extra; the other ways to get a token do not.
-    """
+    """Signatures need an extra; the other ways to get a token do not."""
     place = "batcher.destinations.salesforce.tokens.find_spec"
     monkeypatch.setattr(place, lambda name: None if name == missing else find_spec(name))
 
@@ -140,17 +128,15 @@ def test_what_is_not_installed_is_said_with_the_way_out(missing: str, monkeypatc
 
 
 def test_a_token_comes_with_its_instance() -> None:
-    """
-    And stays until Salesforce refuses it, because the answer does not say how long it lives.
-    """
+    """And stays until Salesforce refuses it, because the answer does not say how long it lives."""
     body = {"access_token": TOKEN, "instance_url": f"{NA1}/", "token_type": "Bearer", "issued_at": "1", "id": "x"}
     token = token_of(answer(200, body), ORG)
 
-    assert (token.secret.reveal(), token.details) == (TOKEN, {"instance_url": NA1})
+    assert (token.secret.reveal(), token.base_url) == (TOKEN, NA1)
     assert token.expires_at == float("inf")
     assert TOKEN not in repr(token)
     local = {**body, "instance_url": "http://127.0.0.1:1"}
-    assert token_of(answer(200, local), "http://127.0.0.1:2").details == {"instance_url": "http://127.0.0.1:1"}
+    assert token_of(answer(200, local), "http://127.0.0.1:2").base_url == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -165,9 +151,7 @@ def test_a_token_comes_with_its_instance() -> None:
     ],
 )  # fmt: skip
 def test_a_token_that_is_refused(status: int, body: Any, errors: Any) -> None:
-    """
-    Asking again would not help.
-    """
+    """Asking again would not help."""
     with pytest.raises(Refused) as caught:
         token_of(answer(status, body), ORG)
 
@@ -188,9 +172,7 @@ def test_a_token_that_is_refused(status: int, body: Any, errors: Any) -> None:
     ],
 )
 def test_an_answer_without_a_token_or_an_instance(body: Any, words: str) -> None:
-    """
-    It is refused in words that show no token; a token of https is not sent over http.
-    """
+    """It is refused in words that show no token; a token of https is not sent over http."""
     with pytest.raises(Refused) as caught:
         token_of(answer(200, body), ORG)
 
@@ -203,9 +185,7 @@ def test_an_answer_without_a_token_or_an_instance(body: Any, words: str) -> None
 
 @pytest.mark.parametrize("reply", [answer(503, b""), answer(500, b""), answer(429, b""), Answer(200, flaw="broke off")])
 def test_p07_a_token_that_does_not_come_now(reply: Answer) -> None:
-    """
-    Another try may help, and nothing was applied.
-    """
+    """Another try may help, and nothing was applied."""
     with pytest.raises(Retry, match=f"no access token: HTTP {reply.status}") as caught:
         token_of(reply, ORG)
 
@@ -213,9 +193,7 @@ def test_p07_a_token_that_does_not_come_now(reply: Answer) -> None:
 
 
 def test_importing_the_destination_loads_neither_a_client_nor_what_signs() -> None:
-    """
-    httpx is loaded when a client is made, PyJWT and cryptography when a private key is given.
-    """
+    """httpx is loaded when a client is made, PyJWT and cryptography when a private key is given."""
     code = (
         "import sys; from batcher.destinations import Salesforce; Salesforce('https://x', access_token='t'); "
         "print(sorted({'httpx', 'jwt', 'cryptography'} & set(sys.modules)))"

@@ -16,9 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 def test_lanes_sizes_and_identities() -> None:
-    """
-    Type and match field are part of the lane; an id and an external value are different identities.
-    """
+    """Type and match field are part of the lane; an id and an external value are different identities."""
     db = SQLite(":memory:", objects=CONTACTS)
     created, updated = db.encode(create({"email": "é"})), db.encode(update("1", n=1))
     deleted, upserted = db.encode(delete("1")), db.encode(upsert({"email": "1"}))
@@ -39,9 +37,7 @@ def test_lanes_sizes_and_identities() -> None:
 
 
 def test_the_item_is_a_copy() -> None:
-    """
-    Changing the record after encode() changes nothing of what is written.
-    """
+    """Changing the record after encode() changes nothing of what is written."""
     record = {"tags": ["a"]}
     prepared = SQLite(":memory:").encode(create(record))
     record["tags"].append("b")
@@ -64,9 +60,7 @@ def test_the_item_is_a_copy() -> None:
     ],
 )
 def test_what_can_never_be_written_is_refused_at_the_door(write: Write, words: str) -> None:
-    """
-    The refusal names the rule and the way out, and comes before the database is open.
-    """
+    """The refusal names the rule and the way out, and comes before the database is open."""
     with pytest.raises(InvalidRecord, match=words):
         SQLite(":memory:", objects=CONTACTS).encode(write)
 
@@ -75,9 +69,7 @@ def test_what_can_never_be_written_is_refused_at_the_door(write: Write, words: s
     "name", ['a"b', "a;b", "a b", "-a", ".a", "ключ", "\u212aontacts", "x" * 64, "a\n", "SQLite_x"]
 )
 async def test_names_that_are_no_objects(name: str) -> None:
-    """
-    An object is refused wherever it is named if it cannot be a table.
-    """
+    """An object is refused wherever it is named if it cannot be a table."""
     with pytest.raises(ValueError, match="object must"):
         SQLite(":memory:", objects={name: Table()})
     with pytest.raises(InvalidRecord, match="object must"):
@@ -105,17 +97,13 @@ async def test_names_that_are_no_objects(name: str) -> None:
     ],
 )
 def test_declared_names_are_checked(side: str, names: Any, error: type[Exception], words: str) -> None:
-    """
-    A declaration that the database could not keep is refused when it is made.
-    """
+    """A declaration that the database could not keep is refused when it is made."""
     with pytest.raises(error, match=words):
         Table(**{side: names})
 
 
 def test_a_name_counts_once() -> None:
-    """
-    Repeating a declared field says nothing new.
-    """
+    """Repeating a declared field says nothing new."""
     assert Table(unique=["a", "b", "a"]).unique == ("a", "b")
 
 
@@ -133,17 +121,13 @@ def test_a_name_counts_once() -> None:
     ],
 )
 def test_arguments_are_checked(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
-    """
-    A bad argument is named at once, with its rule.
-    """
+    """A bad argument is named at once, with its rule."""
     with pytest.raises(error, match=words):
         SQLite(**{"path": ":memory:", **arguments})
 
 
 def test_rules_and_repr() -> None:
-    """
-    One call carries 100 records unless told otherwise, and may be a group.
-    """
+    """One call carries 100 records unless told otherwise, and may be a group."""
     db = SQLite("crm.db", max_records=7)
 
     assert db.rules(("contacts", "create")).max_records == 7

@@ -16,9 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_what_was_written_is_there_again(file: Path) -> None:
-    """
-    A file that is opened again holds its records, its rules and its sequence of ids.
-    """
+    """A file that is opened again holds its records, its rules and its sequence of ids."""
     async with SQLite(file, objects=CONTACTS) as db:
         await send(db, create({"email": "a"}), create({"email": "b"}))
         await send(db, delete("2"))
@@ -29,9 +27,7 @@ async def test_what_was_written_is_there_again(file: Path) -> None:
 
 
 async def test_uniqueness_stays_in_the_file(file: Path) -> None:
-    """
-    Who opens the file without declarations meets its rules all the same, field by name.
-    """
+    """Who opens the file without declarations meets its rules all the same, field by name."""
     async with SQLite(file, objects=CONTACTS) as db:
         await send(db, create({"email": "a"}))
     async with SQLite(file) as db:
@@ -40,18 +36,14 @@ async def test_uniqueness_stays_in_the_file(file: Path) -> None:
 
 
 async def test_commits_survive_a_loss_of_power(file: Path, connections: list[Faulty]) -> None:
-    """
-    The log is synchronised at each commit: what was told "written" is on the disk.
-    """
+    """The log is synchronised at each commit: what was told "written" is on the disk."""
     async with SQLite(file):
         assert connections[0].execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connections[0].execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 async def test_closing_forgets_the_memory() -> None:
-    """
-    A database in memory lives from entering to leaving, and may be entered again.
-    """
+    """A database in memory lives from entering to leaving, and may be entered again."""
     db = SQLite(":memory:")
     async with db:
         await send(db, create({"n": 1}))
@@ -60,9 +52,7 @@ async def test_closing_forgets_the_memory() -> None:
 
 
 async def test_it_is_used_inside_async_with(path: str | Path) -> None:
-    """
-    Before and after, every use says so; entering twice does as well.
-    """
+    """Before and after, every use says so; entering twice does as well."""
     db = SQLite(path)
     for _ in range(2):
         with pytest.raises(BatcherNotOpen, match="is not open: use it inside"):
@@ -75,18 +65,14 @@ async def test_it_is_used_inside_async_with(path: str | Path) -> None:
 
 
 async def test_a_missing_directory(tmp_path: Path) -> None:
-    """
-    The error says what to give instead.
-    """
+    """The error says what to give instead."""
     with pytest.raises(BatcherError, match=r"cannot open .*SQLITE_CANTOPEN.*directory that exists"):
         async with SQLite(tmp_path / "nowhere" / "crm.db"):
             raise AssertionError("opened")
 
 
 async def test_a_file_that_is_no_database(file: Path) -> None:
-    """
-    A file of another kind is left alone.
-    """
+    """A file of another kind is left alone."""
     file.write_text("email,name\n" * 1000)
     with pytest.raises(BatcherError, match=r"SQLITE_NOTADB.*path of a SQLite file"):
         async with SQLite(file):
@@ -95,9 +81,7 @@ async def test_a_file_that_is_no_database(file: Path) -> None:
 
 
 async def test_an_error_of_another_kind_is_told_in_the_words_of_sqlite(file: Path) -> None:
-    """
-    Where there is no better advice, SQLite itself has the word.
-    """
+    """Where there is no better advice, SQLite itself has the word."""
     async with SQLite(file):
         pass
     content = file.read_bytes()
@@ -108,9 +92,7 @@ async def test_an_error_of_another_kind_is_told_in_the_words_of_sqlite(file: Pat
 
 
 async def test_a_locked_file_cannot_be_opened(file: Path) -> None:
-    """
-    Opening waits for a lock only so long, then names it.
-    """
+    """Opening waits for a lock only so long, then names it."""
     async with SQLite(file):
         pass
     other = sqlite3.connect(file, isolation_level=None)
@@ -122,9 +104,7 @@ async def test_a_locked_file_cannot_be_opened(file: Path) -> None:
 
 
 async def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A SQLite without the operator that uniqueness rests on is refused in a sentence.
-    """
+    """A SQLite without the operator that uniqueness rests on is refused in a sentence."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
     with pytest.raises(BatcherError, match=r"too old: 3\.38\.0"):
         async with SQLite(":memory:"):
@@ -132,9 +112,7 @@ async def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_unique_field_over_duplicates(file: Path, connections: list[Faulty]) -> None:
-    """
-    A declaration that the file already breaks is refused on opening, changes nothing, and leaves nothing open.
-    """
+    """A declaration that the file already breaks is refused on opening, changes nothing, and leaves nothing open."""
     async with SQLite(file) as db:
         await send(db, create({"email": "a"}), create({"email": "a"}))
     with pytest.raises(BatcherError, match="field 'email' of object 'contacts' is declared unique, but"):

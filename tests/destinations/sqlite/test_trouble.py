@@ -46,9 +46,7 @@ async def prepare(file: Path) -> None:
 
 
 async def test_a_foreign_table_is_not_touched(file: Path) -> None:
-    """
-    A table of other columns under the name of an object is refused on opening, or with the first write.
-    """
+    """A table of other columns under the name of an object is refused on opening, or with the first write."""
     other = sqlite3.connect(file)
     other.execute("CREATE TABLE Contacts (id INTEGER PRIMARY KEY, name TEXT)")
     other.close()
@@ -63,9 +61,7 @@ async def test_a_foreign_table_is_not_touched(file: Path) -> None:
 
 
 async def test_a_table_of_another_program_may_be_used(file: Path) -> None:
-    """
-    A table of the right columns serves, in whatever case its name was written.
-    """
+    """A table of the right columns serves, in whatever case its name was written."""
     other = sqlite3.connect(file)
     other.execute("CREATE TABLE Contacts (id INTEGER PRIMARY KEY, record TEXT)")
     other.close()
@@ -75,9 +71,7 @@ async def test_a_table_of_another_program_may_be_used(file: Path) -> None:
 
 
 async def test_a_lock_at_the_start_applies_nothing(file: Path, other: sqlite3.Connection) -> None:
-    """
-    While another program writes, a call is to be tried again, and nothing was applied; reading goes on.
-    """
+    """While another program writes, a call is to be tried again, and nothing was applied; reading goes on."""
     async with SQLite(file, objects={}, lock_timeout=0) as db:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Retry) as caught:
@@ -100,9 +94,7 @@ async def test_a_lock_at_the_start_applies_nothing(file: Path, other: sqlite3.Co
 async def test_a_rule_of_the_file_refuses_one_record(
     file: Path, other: sqlite3.Connection, when: str, body: str, code: str
 ) -> None:
-    """
-    Whatever a trigger does to one record, it is told refused, leaves nothing behind, and the others are written.
-    """
+    """Whatever a trigger does to one record, it is told refused, leaves nothing behind, and the others are written."""
     other.execute("CREATE TABLE log (n)")
     async with SQLite(file) as db:
         await send(db, *[create({"email": str(n), "n": 0}) for n in range(2, 5)])
@@ -127,9 +119,7 @@ async def test_a_rule_of_the_file_refuses_one_record(
 
 @pytest.mark.parametrize("all_or_none", [True, False])
 async def test_a_rule_that_ends_the_transaction(file: Path, other: sqlite3.Connection, all_or_none: bool) -> None:
-    """
-    A trigger that undoes the whole transaction makes the call refused as a whole, with its culprit named.
-    """
+    """A trigger that undoes the whole transaction makes the call refused as a whole, with its culprit named."""
     other.execute(
         "CREATE TRIGGER rule BEFORE INSERT ON contacts WHEN NEW.record ->> '$.email' = 'c'"
         " BEGIN SELECT RAISE(ROLLBACK, 'no'); END"
@@ -143,9 +133,7 @@ async def test_a_rule_that_ends_the_transaction(file: Path, other: sqlite3.Conne
 
 
 async def test_a_foreign_record_may_hold_more_than_ours(file: Path, other: sqlite3.Connection) -> None:
-    """
-    A number that we would not take stays as another program stored it.
-    """
+    """A number that we would not take stays as another program stored it."""
     other.execute("""INSERT INTO contacts (record) VALUES ('{"email":"b","n":123456789012345678901234567890}')""")
     async with SQLite(file) as db:
         assert await send(db, update("2", m=1)) == [Written("2")]
@@ -155,9 +143,7 @@ async def test_a_foreign_record_may_hold_more_than_ours(file: Path, other: sqlit
 async def test_a_foreign_record_that_cannot_be_kept_refuses_its_own_update(
     file: Path, other: sqlite3.Connection
 ) -> None:
-    """
-    A stored record that is no UTF-8 when merged costs only the update of itself.
-    """
+    """A stored record that is no UTF-8 when merged costs only the update of itself."""
     other.execute(r"""INSERT INTO contacts (record) VALUES ('{"email":"b","n":"\ud800"}')""")
     async with SQLite(file) as db:
         first, second = await send(db, update("1", n=1), update("2", m=1))
@@ -166,9 +152,7 @@ async def test_a_foreign_record_that_cannot_be_kept_refuses_its_own_update(
 
 
 async def test_another_program_cannot_store_what_is_no_record(other: sqlite3.Connection) -> None:
-    """
-    The file itself takes only JSON objects.
-    """
+    """The file itself takes only JSON objects."""
     for text in ("[1]", "1", "{"):
         with pytest.raises(sqlite3.Error):
             other.execute("INSERT INTO contacts (record) VALUES (?)", (text,))
@@ -178,9 +162,7 @@ async def test_another_program_cannot_store_what_is_no_record(other: sqlite3.Con
 
 
 async def test_a_full_disk_applies_nothing(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    A call that runs out of space is undone as a whole and may be tried again; then it works.
-    """
+    """A call that runs out of space is undone as a whole and may be tried again; then it works."""
     async with SQLite(path, objects=CONTACTS) as db:
         await send(db, create({"email": "a"}))
         connections[0].execute("PRAGMA max_page_count = 1")  # SQLite takes the current size
@@ -193,9 +175,7 @@ async def test_a_full_disk_applies_nothing(path: str | Path, connections: list[F
 
 
 async def test_a_database_that_takes_no_writes(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    Trouble that will not pass is told at once, as known not written.
-    """
+    """Trouble that will not pass is told at once, as known not written."""
     async with SQLite(path, objects=CONTACTS) as db:
         connections[0].execute("PRAGMA query_only = ON")
         verdicts = await send(db, create({"email": "a"}), create({"email": "b"}))
@@ -204,9 +184,7 @@ async def test_a_database_that_takes_no_writes(path: str | Path, connections: li
 
 
 async def test_a_record_too_large_for_sqlite(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    A record beyond the limit of SQLite costs only itself.
-    """
+    """A record beyond the limit of SQLite costs only itself."""
     async with SQLite(path) as db:
         await send(db, create({"n": 1}))
         connections[0].setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
@@ -216,9 +194,7 @@ async def test_a_record_too_large_for_sqlite(path: str | Path, connections: list
 
 
 async def test_an_error_of_the_input_or_output_in_the_middle(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    Trouble with the disk in the middle of a call undoes the whole call.
-    """
+    """Trouble with the disk in the middle of a call undoes the whole call."""
     async with SQLite(path) as db:
         await send(db, create({"n": 1}))
         connections[0].faults["RELEASE record"] = fault("SQLITE_IOERR_WRITE")
@@ -229,9 +205,7 @@ async def test_an_error_of_the_input_or_output_in_the_middle(path: str | Path, c
 
 
 async def test_a_commit_that_may_have_worked(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    If a commit fails and the transaction is over, what was to be written is "maybe"; what was refused is "no".
-    """
+    """If a commit fails and the transaction is over, what was to be written is "maybe"; what was refused is "no"."""
     async with SQLite(path, objects=CONTACTS) as db:
         connections[0].faults["COMMIT"] = fault("SQLITE_IOERR_FSYNC", "COMMIT")
         verdicts = await send(db, create({"email": "a"}), create({"n": 1}), create({"email": "b"}))
@@ -245,9 +219,7 @@ async def test_a_commit_that_may_have_worked(path: str | Path, connections: list
 
 @pytest.mark.parametrize("all_or_none", [True, False])
 async def test_a_commit_that_did_not_happen(path: str | Path, connections: list[Faulty], all_or_none: bool) -> None:
-    """
-    If a commit fails and the transaction is still open, it is rolled back, and nothing was applied.
-    """
+    """If a commit fails and the transaction is still open, it is rolled back, and nothing was applied."""
     async with SQLite(path, objects=CONTACTS) as db:
         connections[0].faults["COMMIT"] = fault("SQLITE_BUSY")
         with pytest.raises(Retry) as caught:
@@ -258,9 +230,7 @@ async def test_a_commit_that_did_not_happen(path: str | Path, connections: list[
 
 
 async def test_a_failed_rollback_is_never_committed(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    What a failed rollback left behind was told "not applied", and the next call does not commit it.
-    """
+    """What a failed rollback left behind was told "not applied", and the next call does not commit it."""
     async with SQLite(path, objects=CONTACTS) as db:
         connections[0].faults["COMMIT"] = fault("SQLITE_BUSY")
         connections[0].faults["ROLLBACK"] = fault("SQLITE_IOERR")
@@ -272,9 +242,7 @@ async def test_a_failed_rollback_is_never_committed(path: str | Path, connection
 
 
 async def test_trouble_without_a_code(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    An error that SQLite gave no code is told by its type, and nothing was applied.
-    """
+    """An error that SQLite gave no code is told by its type, and nothing was applied."""
 
     def closed(execute: Any) -> Any:
         raise sqlite3.ProgrammingError("no code")
@@ -286,9 +254,7 @@ async def test_trouble_without_a_code(path: str | Path, connections: list[Faulty
 
 
 async def test_what_is_no_error_of_sqlite_is_not_hidden(path: str | Path, connections: list[Faulty]) -> None:
-    """
-    A bug is undone and raised as it is.
-    """
+    """A bug is undone and raised as it is."""
 
     def bug(execute: Any) -> Any:
         raise ZeroDivisionError
@@ -306,9 +272,7 @@ async def test_what_is_no_error_of_sqlite_is_not_hidden(path: str | Path, connec
 
 
 async def test_calls_take_turns(file: Path) -> None:
-    """
-    Calls made at the same time are all answered, each with its own ids.
-    """
+    """Calls made at the same time are all answered, each with its own ids."""
     answers: dict[int, Any] = {}
 
     async def call(name: int) -> None:
@@ -327,9 +291,7 @@ async def test_calls_take_turns(file: Path) -> None:
 
 
 async def test_work_that_has_begun_is_finished(file: Path, other: sqlite3.Connection) -> None:
-    """
-    A cancelled call waits for its thread, and its outcome is the one of the database.
-    """
+    """A cancelled call waits for its thread, and its outcome is the one of the database."""
     verdicts: list[Any] = []
 
     async def call(scope: Any) -> Any:
@@ -349,9 +311,7 @@ async def test_work_that_has_begun_is_finished(file: Path, other: sqlite3.Connec
 
 
 async def test_a_call_cancelled_before_its_turn_does_nothing(file: Path, other: sqlite3.Connection) -> None:
-    """
-    A call that waits for another one's thread leaves no trace if it is cancelled.
-    """
+    """A call that waits for another one's thread leaves no trace if it is cancelled."""
     async with SQLite(file, lock_timeout=60) as db:
         other.execute("BEGIN IMMEDIATE")
         async with anyio.create_task_group() as tasks:
@@ -366,9 +326,7 @@ async def test_a_call_cancelled_before_its_turn_does_nothing(file: Path, other: 
 
 
 async def test_closing_is_not_cancelled(file: Path) -> None:
-    """
-    A cancelled host closes the file all the same.
-    """
+    """A cancelled host closes the file all the same."""
     db = SQLite(file)
     with CancelScope() as scope:
         async with db:
@@ -381,9 +339,7 @@ async def test_closing_is_not_cancelled(file: Path) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_cancelled_task_of_asyncio_leaves_its_thread_alone(file: Path, other: sqlite3.Connection) -> None:
-    """
-    A native cancellation does not wait for the thread; reading and closing wait for it instead.
-    """
+    """A native cancellation does not wait for the thread; reading and closing wait for it instead."""
     async with SQLite(file, lock_timeout=60) as db:
         other.execute("BEGIN IMMEDIATE")
         task = asyncio.create_task(send(db, create({"email": "b"})))
@@ -400,9 +356,7 @@ async def test_a_cancelled_task_of_asyncio_leaves_its_thread_alone(file: Path, o
 
 @pytest.mark.parametrize("delay", [2.5, timedelta(seconds=2.5)])
 async def test_every_call_is_delayed(monkeypatch: pytest.MonkeyPatch, delay: float | timedelta) -> None:
-    """
-    A call waits as long as was asked for, before it does its work.
-    """
+    """A call waits as long as was asked for, before it does its work."""
     waited = []
 
     async def sleep(seconds: Any) -> Any:
@@ -417,9 +371,7 @@ async def test_every_call_is_delayed(monkeypatch: pytest.MonkeyPatch, delay: flo
 
 @pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})])
 async def test_memory_works_in_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A database in memory uses no thread, which virtual time would not wait for.
-    """
+    """A database in memory uses no thread, which virtual time would not wait for."""
     monkeypatch.setattr(anyio.to_thread, "run_sync", None)
     async with SQLite(":memory:", delay=3600) as db:
         start = anyio.current_time()

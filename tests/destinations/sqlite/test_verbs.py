@@ -32,9 +32,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_create_gives_an_id(path: str | Path) -> None:
-    """
-    Each created record gets an id of its own, as a string, and is stored as it was.
-    """
+    """Each created record gets an id of its own, as a string, and is stored as it was."""
     record = {"email": "ada@x", "n": [1, {"deep": None}], "big": 1e-7, "text": "a\x00b\U0001f600"}
     async with SQLite(path) as db:
         assert await send(db, create(record), create({"email": "bob@x"})) == [Written("1"), Written("2")]
@@ -43,9 +41,7 @@ async def test_create_gives_an_id(path: str | Path) -> None:
 
 
 async def test_an_update_replaces_the_fields_it_gives(path: str | Path) -> None:
-    """
-    Fields that are not given stay, and a nested value is replaced, not merged.
-    """
+    """Fields that are not given stay, and a nested value is replaced, not merged."""
     async with SQLite(path) as db:
         await send(db, create({"email": "ada@x", "address": {"city": "London", "zip": "1"}, "n": 1}))
         assert await send(db, update("1", address={"city": "Paris"}, n=None)) == [Written("1")]
@@ -53,9 +49,7 @@ async def test_an_update_replaces_the_fields_it_gives(path: str | Path) -> None:
 
 
 async def test_upsert_matches_on_a_unique_field(path: str | Path) -> None:
-    """
-    An upsert creates once, and updates from then on, also within one call; it says which it did.
-    """
+    """An upsert creates once, and updates from then on, also within one call; it says which it did."""
     async with SQLite(path, objects=CONTACTS) as db:
         verdicts = await send(
             db, upsert({"email": "ada@x", "a": 1}), upsert({"email": "bob@x"}), upsert({"email": "ada@x", "b": 2})
@@ -72,9 +66,7 @@ async def test_upsert_matches_on_a_unique_field(path: str | Path) -> None:
 
 
 async def test_a_deleted_id_is_never_used_again(path: str | Path) -> None:
-    """
-    After a delete the record is gone, and its id names no other one.
-    """
+    """After a delete the record is gone, and its id names no other one."""
     async with SQLite(path) as db:
         await send(db, create({"n": 1}), create({"n": 2}))
         assert await send(db, delete("2")) == [Written("2")]
@@ -87,9 +79,7 @@ async def test_a_deleted_id_is_never_used_again(path: str | Path) -> None:
 )
 @pytest.mark.parametrize("verb", [partial(update, n=2), delete])
 async def test_only_the_exact_id_names_a_record(verb: Any, wrong: str) -> None:
-    """
-    Another spelling of an id, or an id that nobody has, is not found and changes nothing.
-    """
+    """Another spelling of an id, or an id that nobody has, is not found and changes nothing."""
     async with SQLite(":memory:") as db:
         await send(db, create({"n": 1}))
         (verdict,) = await send(db, verb(wrong))
@@ -101,9 +91,7 @@ async def test_only_the_exact_id_names_a_record(verb: Any, wrong: str) -> None:
 
 
 async def test_a_duplicate_is_refused(path: str | Path) -> None:
-    """
-    A create, an update or an upsert that would repeat a unique value is refused, and the field is named.
-    """
+    """A create, an update or an upsert that would repeat a unique value is refused, and the field is named."""
     async with SQLite(path, objects={"contacts": Table(unique=["email", "phone"])}) as db:
         await send(db, create({"email": "ada@x", "phone": "1"}), create({"email": "bob@x", "phone": "2"}))
         (created,) = await send(db, create({"email": "ada@x"}))
@@ -142,9 +130,7 @@ VALUES = [
 
 
 async def test_values_are_the_same_if_their_json_is() -> None:
-    """
-    Numbers, texts, booleans and lists that look alike are different values, and each is a duplicate of itself.
-    """
+    """Numbers, texts, booleans and lists that look alike are different values, and each is a duplicate of itself."""
     async with SQLite(":memory:", objects={"contacts": Table(unique=["key"])}) as db:
         for number, value in enumerate(VALUES, start=1):
             assert await send(db, create({"key": value})) == [Written(str(number))]
@@ -158,18 +144,14 @@ async def test_values_are_the_same_if_their_json_is() -> None:
 
 @pytest.mark.parametrize("empty", [{}, {"key": None}, {"key": ""}])
 async def test_empty_values_are_no_duplicates(empty: dict[str, Any]) -> None:
-    """
-    Any number of records may leave a unique field empty.
-    """
+    """Any number of records may leave a unique field empty."""
     async with SQLite(":memory:", objects={"contacts": Table(unique=["key"])}) as db:
         assert await send(db, *[create({"n": 1, **empty})] * 2) == [Written("1"), Written("2")]
 
 
 @pytest.mark.parametrize("empty", [{}, {"email": None}, {"email": ""}])
 async def test_required_fields_are_required(path: str | Path, empty: dict[str, Any]) -> None:
-    """
-    A required field must not be empty in a record that is created, nor become so.
-    """
+    """A required field must not be empty in a record that is created, nor become so."""
     async with SQLite(path, objects={"contacts": Table(unique=["name"], required=["email", "name"])}) as db:
         await send(db, create({"email": "ada@x", "name": "Ada"}))
         (created,) = await send(db, create({"name": "Bob", **empty}))
@@ -185,9 +167,7 @@ async def test_required_fields_are_required(path: str | Path, empty: dict[str, A
 
 @pytest.mark.parametrize("falsy", [0, False, 0.0, [], {}])
 async def test_a_falsy_value_is_not_empty(falsy: Any) -> None:
-    """
-    Only missing, None and the empty text are empty.
-    """
+    """Only missing, None and the empty text are empty."""
     async with SQLite(":memory:", objects=CONTACTS) as db:
         assert await send(db, create({"email": falsy})) == [Written("1")]
         (again,) = await send(db, create({"email": falsy}))
@@ -214,9 +194,7 @@ AWKWARD = [
 
 @pytest.mark.parametrize("field", AWKWARD)
 async def test_awkward_names_of_fields(field: str) -> None:
-    """
-    The name of a field is a name, whatever SQL, JSON paths or formats make of its characters.
-    """
+    """The name of a field is a name, whatever SQL, JSON paths or formats make of its characters."""
     async with SQLite(":memory:", objects={"contacts": Table(unique=[field], required=[field])}) as db:
         first, same, other = await send(
             db, create({field: "v", "a": 1}), create({"a": 2, field: "v"}), create({field: "w", "b": "v"})
@@ -229,9 +207,7 @@ async def test_awkward_names_of_fields(field: str) -> None:
 
 
 async def test_names_that_differ_in_case_are_two_fields() -> None:
-    """
-    Each unique field has an index of its own, although SQLite ignores the case of index names.
-    """
+    """Each unique field has an index of its own, although SQLite ignores the case of index names."""
     async with SQLite(":memory:", objects={"contacts": Table(unique=["Email", "email"])}) as db:
         await send(db, create({"Email": "a", "email": "b"}))
         assert await send(db, create({"Email": "b", "email": "a"})) == [Written("2")]
@@ -240,9 +216,7 @@ async def test_names_that_differ_in_case_are_two_fields() -> None:
 
 
 async def test_upper_and_lower_case_are_one_object(path: str | Path) -> None:
-    """
-    Contacts and contacts are one table and one lane.
-    """
+    """Contacts and contacts are one table and one lane."""
     async with SQLite(path, objects={"Contacts": Table(unique=["email"])}) as db:
         await send(db, create({"email": "a"}, "CONTACTS"))
         (again,) = await send(db, create({"email": "a"}, "contacts"))
@@ -254,9 +228,7 @@ async def test_upper_and_lower_case_are_one_object(path: str | Path) -> None:
 
 @pytest.mark.parametrize("name", ["p_1", "2-123", "Custom__c", "a.b", "order", "select", "_x", "x" * 63])
 async def test_objects_are_made_on_demand(path: str | Path, name: str) -> None:
-    """
-    The first write of an object makes its table, also if its name means something in SQL.
-    """
+    """The first write of an object makes its table, also if its name means something in SQL."""
     async with SQLite(path) as db:
         assert await db.rows(name) == []
         assert await db.count(name) == 0
@@ -268,9 +240,7 @@ async def test_objects_are_made_on_demand(path: str | Path, name: str) -> None:
 
 
 async def test_one_bad_record_costs_only_itself(path: str | Path) -> None:
-    """
-    Each verdict is the one of its own record, wherever the bad ones stand, and the good ones are stored.
-    """
+    """Each verdict is the one of its own record, wherever the bad ones stand, and the good ones are stored."""
     async with SQLite(path, objects=CONTACTS) as db:
         records: list[dict[str, Any]] = [
             {"n": 0},
@@ -286,9 +256,7 @@ async def test_one_bad_record_costs_only_itself(path: str | Path) -> None:
 
 
 async def test_a_group_is_written_whole(path: str | Path) -> None:
-    """
-    A group without culprits is written.
-    """
+    """A group without culprits is written."""
     async with SQLite(path, objects=CONTACTS) as db:
         verdicts = await send(db, create({"email": "a"}), create({"email": "b"}), all_or_none=True)
         assert verdicts == [Written("1"), Written("2")]
@@ -296,9 +264,7 @@ async def test_a_group_is_written_whole(path: str | Path) -> None:
 
 
 async def test_a_group_names_every_culprit(path: str | Path) -> None:
-    """
-    A group with culprits leaves nothing behind, and each culprit is named with its own errors.
-    """
+    """A group with culprits leaves nothing behind, and each culprit is named with its own errors."""
     async with SQLite(path, objects=CONTACTS) as db:
         await send(db, create({"email": "a"}))
         records: list[dict[str, Any]] = [
@@ -318,9 +284,7 @@ async def test_a_group_names_every_culprit(path: str | Path) -> None:
 
 
 async def test_a_refused_group_undoes_its_updates_and_deletes(path: str | Path) -> None:
-    """
-    What a refused group changed or deleted is as before.
-    """
+    """What a refused group changed or deleted is as before."""
     async with SQLite(path, objects=CONTACTS) as db:
         await send(db, create({"email": "a"}), create({"email": "b"}))
         with pytest.raises(Refused):
@@ -396,7 +360,5 @@ async def check_against_model(calls: Any) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(WRITES, st.booleans()), max_size=8))
 def test_the_database_holds_what_the_verdicts_say(calls: Any) -> None:
-    """
-    After any calls, in groups or not, the rows are those that the verdicts promised, and the codes are right.
-    """
+    """After any calls, in groups or not, the rows are those that the verdicts promised, and the codes are right."""
     anyio.run(check_against_model, calls)

@@ -9,12 +9,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from batcher.destinations._http.answers import Contradiction
+from batcher.destinations._http.details import NO_REASON, listed
+from batcher.destinations.ampersand.details import details_of
 from batcher.destinations.ampersand.matching import Result, same_id, whose
 from batcher.destinations.ampersand.requests import Item, Provider
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
-NO_REASON = ErrorDetail("the API gave no reason", "NO_REASON_GIVEN")
 _NOT_WHICH = ErrorDetail("the API gave no reason for this record alone; those of the call follow", "NO_REASON_GIVEN")
 _NOT_WHOSE = "the API reports errors in this call, perhaps about the associations of this record, without saying whose"
 # Salesforce's word for a member of a group that was fine itself.
@@ -32,11 +34,7 @@ _SAME_FOR_EACH = frozenset({"access token invalid", "API disabled"})
 _OUTCOMES = (Unknown.kind, NotWritten.kind, RolledBack.kind)
 
 
-class Contradiction(Exception):
-    """The answer contradicts itself or the request. Its words are counts only."""
-
-
-def batch_verdicts(
+def verdicts_of_results(
     body: dict[str, Any], items: Sequence[Item], type: WriteType, provider: Provider, all_or_none: bool
 ) -> list[Verdict]:
     """Return one verdict per item from the form with counts.
@@ -51,7 +49,7 @@ def batch_verdicts(
         all_written = written_in_order(given, items, provider)
         if all_written is not None:
             return all_written
-    results = [result_of(each) for each in given] if isinstance(given, list) else []
+    results = [result_of(each) for each in listed(given)]
     errors = details_of(body.get("errors"))
     _check(succeeded, failed, results, len(items), provider)
     if failed == len(items):
@@ -206,26 +204,6 @@ def result_of(value: Any) -> Result:
     return Result(
         False, known, data, errors or details_of(data.get("errors")), outcome if outcome in _OUTCOMES else None
     )
-
-
-def details_of(value: Any) -> tuple[ErrorDetail, ...]:
-    """Return the errors or warnings of an answer; the schema promises each a message, the service does not."""
-    return tuple(map(_detail, value)) if isinstance(value, list) else ()
-
-
-def _detail(value: Any) -> ErrorDetail:
-    if isinstance(value, str) and value:
-        return ErrorDetail(value)
-    if not isinstance(value, dict):
-        return NO_REASON
-    message = value.get("message")
-    codes = [value.get(name) for name in ("statusCode", "errorCode", "code", "category")]
-    code = next((each for each in codes if isinstance(each, str) and each), None)
-    fields = value.get("fields")
-    names = [each for each in fields if isinstance(each, str)] if isinstance(fields, list) else []
-    if not isinstance(message, str) or not message:
-        return ErrorDetail(NO_REASON.message, code or NO_REASON.code, names)
-    return ErrorDetail(message, code, names)
 
 
 def _count(body: dict[str, Any], name: str) -> int:

@@ -11,15 +11,16 @@ from typing import Any
 
 import attrs
 
+from batcher.destinations._http.details import listed, texts
+from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.matching import Result, claims_of, key_in, keys_of, left_over
 from batcher.destinations.hubspot.requests import Item, Lane
 from batcher.outcomes import ErrorDetail, Rejected, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
-_NO_REASON = "HubSpot gave no reason"
 # HubSpot's own name of it, and those of the lists and single values in the context of an error.
 _TRACE = "objectWriteTraceId"
-_IDS = ("ids", "id")
+IDS = ("ids", "id")
 
 
 @attrs.frozen
@@ -34,7 +35,7 @@ class Blame:
     """How many of them name something that is no record of the call, or nothing."""
 
 
-def batch_verdicts(
+def verdicts_of_results(
     status: int, body: Mapping[str, Any], items: Sequence[Item], lane: Lane, all_or_none: bool
 ) -> list[Verdict]:
     """Return one verdict per item of a call that was carried out."""
@@ -123,8 +124,12 @@ def result_of(value: Any) -> Result | None:
 def _accounts(body: Mapping[str, Any], blame: Blame) -> bool:
     """Return whether what the answer says of itself allows to count what is in it."""
     total, most = body.get("numErrors") or 0, max(blame.errors, len(blame.named))
-    ended = (body.get("status") or "COMPLETE") == "COMPLETE"
-    return ended and blame.nobody == 0 and isinstance(total, int) and total <= most
+    return has_ended(body) and blame.nobody == 0 and isinstance(total, int) and total <= most
+
+
+def has_ended(body: Mapping[str, Any]) -> bool:
+    """Return whether the call was over when it was answered."""
+    return (body.get("status") or "COMPLETE") == "COMPLETE"
 
 
 def blame_of(errors: Sequence[Any], items: Sequence[Item], lane: Lane, traced: bool) -> Blame:
@@ -142,40 +147,9 @@ def blame_of(errors: Sequence[Any], items: Sequence[Item], lane: Lane, traced: b
         names = texts(context.get(_TRACE)) if traced else []
         found = [traces.get(name) for name in names]
         if not names:
-            found = [keys.get(key_in(lane, each)) for name in _IDS for each in texts(context.get(name))]
+            found = [keys.get(key_in(lane, each)) for name in IDS for each in texts(context.get(name))]
         nobody += None in found or not found
         for index in found:
             if index is not None:
                 named[index] = named.get(index, ()) + details_of(error)
     return Blame(named, len(errors), nobody)
-
-
-def details_of(error: Any, code: str | None = None) -> tuple[ErrorDetail, ...]:
-    """Return what an error says: in its own words, and in those of the errors in it. Every member may be missing.
-
-    :param code: what to call it if it has no name
-    """
-    if not isinstance(error, dict):
-        return (ErrorDetail(_NO_REASON, code),)
-    inner = [each for each in listed(error.get("errors")) if isinstance(each, dict)]
-    return tuple(_detail(each, code) for each in (error, *inner))
-
-
-def _detail(error: Mapping[str, Any], code: str | None) -> ErrorDetail:
-    names = [error.get(name) for name in ("category", "code", "errorType", "status")]
-    # A status is "error", except in answers about tokens, which have no other name.
-    found = [name for name in names if isinstance(name, str) and name not in ("", "error")]
-    context, message = error.get("context"), error.get("message")
-    fields = texts(context.get("propertyName")) if isinstance(context, dict) else []
-    words = message if isinstance(message, str) and message else _NO_REASON
-    return ErrorDetail(words, found[0] if found else code, fields)
-
-
-def listed(value: Any) -> list[Any]:
-    """Return *value* if it is a list, and nothing else."""
-    return value if isinstance(value, list) else []
-
-
-def texts(value: Any) -> list[str]:
-    """Return the texts of a value that is one or a list of them, as HubSpot has it either way."""
-    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
