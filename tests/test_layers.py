@@ -1,6 +1,6 @@
-"""The house: a module imports only from layers below its own, and the core stays pure.
+"""The house: a module imports only from layers below its own, no two import each other, and the core stays pure.
 
-This holds because a test reads the imports, not because we remember.
+This holds because a test reads the imports, not because we remember. CONTRIBUTING.md draws it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -52,13 +54,21 @@ def layer_of(module: str) -> int:
 
 
 def imports_of(path: Path) -> set[str]:
-    found: set[str] = set()
+    """The modules that a file names, wherever in it: for types only, and inside of functions, too."""
+    return set(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
+            yield node.module
+            # `from package import module` names a file, too.
+            yield from (name for alias in node.names if (name := f"{node.module}.{alias.name}") in FILES)
+
+
+FILES = {f"batcher.{name_of(path)}".rstrip("."): path for path in MODULES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -69,6 +79,22 @@ def test_a_module_imports_only_from_its_own_layer_and_below(path):
             assert layer_of(imported.removeprefix("batcher.")) <= layer_of(name_of(path)), imported
         elif imported == "batcher":
             assert layer_of(name_of(path)) >= 5, "below the command nobody needs the public face"
+
+
+def test_no_two_modules_import_each_other():
+    """Neither directly nor in a circle, be it for types only: what is below can be read without what is above."""
+    graph = {name: imports_of(path) & FILES.keys() - {name} for name, path in FILES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_the_data_of_the_core_knows_none_of_its_rules():
+    """What the core knows stands below what it decides."""
+    for path in (HOUSE / "_core" / "model").glob("*.py"):
+        inside = {name for name in imports_of(path) if name.startswith("batcher._core")}
+        assert all(name.startswith("batcher._core.model") for name in inside), path.name
 
 
 @pytest.mark.parametrize("path", sorted((HOUSE / "_core").rglob("*.py")), ids=name_of)
