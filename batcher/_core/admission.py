@@ -41,19 +41,6 @@ class TenantWaiters:
 class Admission:
     """The ceilings, what is held against them, and the units that wait for a place."""
 
-    __slots__ = (
-        "_heads",
-        "_limits",
-        "_of_tenants",
-        "_sequence",
-        "_waiting",
-        "fast_until",
-        "pending",
-        "pending_bytes",
-        "queues",
-        "under_pressure",
-    )
-
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.pending = 0

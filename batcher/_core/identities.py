@@ -16,8 +16,6 @@ from batcher._core.model.entries import Unit
 class Identities:
     """The queues."""
 
-    __slots__ = ("_queues",)
-
     def __init__(self) -> None:
         # Units in order, the head first. OrderedDict, because taking a plain dict's first key again and
         # again walks over all that were deleted before it.

@@ -26,8 +26,6 @@ _ENOUGH = 1 - 1e-6  # of a token, for rounding must cost nobody a turn
 class Credits:
     """Calls within the window whose share has not been spent; parts of calls, too."""
 
-    __slots__ = ("_slots", "count")
-
     def __init__(self) -> None:
         self.count = 0.0
         self._slots: deque[list[float]] = deque()  # began at, calls
@@ -66,8 +64,6 @@ class RetryBudget:
     :param share: retries for each other call
     :param floor: retries a second on top
     """
-
-    __slots__ = ("_burst", "_calls", "_floor", "_refilled_at", "_share", "_tokens")
 
     def __init__(self, share: float, floor: float) -> None:
         self._share = share

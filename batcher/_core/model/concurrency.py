@@ -107,8 +107,6 @@ class SharedAllowance:
     only when most of the lanes heard in a round trip, and at least two of them, were congested.
     """
 
-    __slots__ = ("_allowance", "_answers", "_before", "_heard", "limit")
-
     def __init__(self, ceiling: float) -> None:
         self._allowance = Allowance(ceiling)
         self.limit = ceiling

@@ -18,19 +18,6 @@ _SLOTS = 1000
 class Meter:
     """The sliding window of one quota, for one group of lanes."""
 
-    __slots__ = (
-        "_calls",
-        "_max_calls",
-        "_max_records",
-        "_records",
-        "_slots",
-        "_width",
-        "lanes",
-        "name",
-        "per",
-        "waiting",
-    )
-
     def __init__(self, quota: Quota, name: Hashable) -> None:
         self.name = name
         self.per = quota.per
