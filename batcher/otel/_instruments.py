@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opentelemetry.metrics import Counter, Meter
+from opentelemetry.metrics import Counter, Histogram, Meter
 
 from batcher.events import Event, EventKind
 from batcher.otel._labels import Labels
@@ -19,30 +19,16 @@ class Instruments:
     """Counters and histograms. Every attribute is one of a few words, or bounded."""
 
     def __init__(self, meter: Meter) -> None:
-        self._records = meter.create_histogram(
-            "batcher.batch.records",
-            "{record}",
-            "Records of a batch that leaves.",
-            explicit_bucket_boundaries_advisory=_RECORDS,
-        )
-        self._size = meter.create_histogram(
-            "batcher.batch.size",
-            "By",
-            "Encoded size of a batch that leaves, where sizes are known.",
-            explicit_bucket_boundaries_advisory=_BYTES,
-        )
-        self._waited = meter.create_histogram(
-            "batcher.queue.duration",
-            "s",
-            "From the moment the first record of a batch was accepted until the batch left.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
-        self._took = meter.create_histogram(
-            "batcher.call.duration",
-            "s",
-            "From the beginning of a call to its answer.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
+        def histogram(name: str, unit: str, description: str, bounds: Sequence[float]) -> Histogram:
+            return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+
+        self._records = histogram("batcher.batch.records", "{record}", "Records of a batch that leaves.", _RECORDS)
+        what = "Encoded size of a batch that leaves, where sizes are known."
+        self._size = histogram("batcher.batch.size", "By", what, _BYTES)
+        what = "From the moment the first record of a batch was accepted until the batch left."
+        self._waited = histogram("batcher.queue.duration", "s", what, _SECONDS)
+        what = "From the beginning of a call to its answer."
+        self._took = histogram("batcher.call.duration", "s", what, _SECONDS)
         self._calls = meter.create_counter("batcher.calls", "{call}", "Batches that left.")
         self._outcomes = meter.create_counter("batcher.records", "{record}", "Records settled by the end of a call.")
         self._retries = meter.create_counter("batcher.retries", "{record}", "Records that a call sent back to wait.")

@@ -1,4 +1,4 @@
-"""What comes in as a collection: up to 200 records of up to 10 runs of a type. No HTTP."""
+"""What comes in as a collection, up to 200 records of up to 10 runs of a type; and which rows it holds."""
 
 from __future__ import annotations
 
