@@ -364,8 +364,45 @@ def test_p11_somebody_cancels_every_task_of_the_loop():
 
     with pytest.raises(BatcherError, match="a task of the batcher was cancelled from outside"):
         asyncio.run(main())
-    assert all(receipt.done for receipt in receipts)
+    assert [receipt.done for receipt in receipts] == [True, True]
     assert {receipt.outcome.kind for receipt in receipts if receipt.outcome} <= {"unknown", "not_written"}
+
+
+async def test_p11_nothing_is_accepted_while_a_cancelled_host_leaves(caplog):
+    """Not even from a callback of what is settled then: nobody would see to it any more."""
+    again: list[Receipt[Any]] = []
+    with anyio.CancelScope() as scope:
+        async with Batcher[Any, Any](Api(), auto_batch=AutoBatchPolicy(max_delay=60)) as batcher:
+            receipt = batcher.submit_nowait("a")
+            receipt.add_done_callback(lambda _: again.append(batcher.submit_nowait("again")))
+            scope.cancel()
+            await anyio.sleep(1)
+    assert receipt.outcome == NotWritten("the batcher was cancelled", 0)
+    assert again == []
+    assert "BatcherClosed" in caplog.text
+
+
+def test_p11_somebody_cancels_a_worker_in_the_middle_of_its_call():
+    """Its records are unknown, and the cancellation is not taken for one that leaked out of the write function."""
+    tasks: list[asyncio.Task[Any] | None] = []
+    receipts: list[Receipt[Any]] = []
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        tasks.append(asyncio.current_task())
+        return await asyncio.sleep(20, records)
+
+    async def main() -> None:
+        async with Batcher[Any, Any](write, auto_batch=AutoBatchPolicy(max_records=1)) as batcher:
+            receipts.append(batcher.submit_nowait("a"))
+            while not tasks:
+                await asyncio.sleep(0)
+            assert tasks[0] is not None
+            tasks[0].cancel()
+            await asyncio.sleep(5)
+
+    with pytest.raises(BatcherError, match="a task of the batcher was cancelled from outside"):
+        asyncio.run(main())
+    assert [receipt.outcome and receipt.outcome.kind for receipt in receipts] == ["unknown"]
 
 
 async def test_p11_two_calls_that_fail_beyond_exceptions_leave_together():

@@ -87,3 +87,27 @@ async def test_submit_all_of_one_identity_goes_in_order():
         await batcher.submit_all([1, 2, 3], identities=["a", "a", None])
         assert anyio.current_time() - start == 2
     assert api.batches == [(1, 3), (2,)]
+
+
+async def test_a_place_that_comes_with_the_cancellation_is_given_to_the_next():
+    """In the same step: nothing of the cancelled one is sent, and nobody waits for it to notice."""
+    api = Api(seconds=5)
+    limits = Limits(max_pending_records=2, max_lane_records=2, max_in_flight=1)
+    async with Batcher[str, str](api, auto_batch=NOW, limits=limits) as batcher, anyio.create_task_group() as tasks:
+        batcher.submit_nowait("out")
+        await anyio.sleep(1)
+        buffered = batcher.submit_nowait("buffered")
+        scope = anyio.CancelScope()
+
+        async def give_up() -> None:
+            with scope:
+                await batcher.enqueue("cancelled")
+
+        tasks.start_soon(give_up)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(batcher.enqueue, "next")
+        await anyio.wait_all_tasks_blocked()
+        scope.cancel()
+        assert buffered.withdraw()
+        assert (batcher.statistics().pending, batcher.statistics().waiting) == (2, 0)
+    assert api.batches == [("out",), ("next",)]
