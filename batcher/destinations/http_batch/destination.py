@@ -156,11 +156,11 @@ class HttpBatch(HTTPDestination):
                 return [Rejected(errors, cause=error)]
             raise Refused(errors) from error
         answer = await self._sender.request(*sending)
-
-        async def ask(question: Request) -> Answer:
-            return await self._sender.request(*sent_as(question, self._base_url, call, self._max_bytes))
-
         if self._poll is not None and succeeded(answer) and answer.flaw is None:
+
+            async def ask(question: Request) -> Answer:
+                return await self._sender.request(*sent_as(question, self._base_url, call, self._max_bytes))
+
             try:
                 answer = await ended(
                     answer, call, self._poll, ask, self._poll_interval, self._poll_timeout, self._clock

@@ -18,7 +18,7 @@ from batcher.destinations._http.verifying import unknown
 from batcher.destinations.hubspot.answers import is_token_refused, may_have_culprits, verdicts_of
 from batcher.destinations.hubspot.links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
 from batcher.destinations.hubspot.requests import (
-    CALL_BYTES,
+    BATCH_BYTES,
     TRACE_BYTES,
     VERBS,
     Item,
@@ -137,7 +137,7 @@ class HubSpot(HTTPDestination):
         verb, creates = shared.verb, shared.type is WriteType.CREATE
         return LaneRules(
             max_records=min(self._max_records, verb.max_records),
-            max_bytes=max(1, self._max_request_bytes - CALL_BYTES),
+            max_bytes=max(1, self._max_request_bytes - BATCH_BYTES),
             all_or_none=verb.traced,
             idempotent=not creates,
             verifiable=creates and shared.object in self._unique,

@@ -15,7 +15,7 @@ from batcher.destinations._http.details import listed
 from batcher.destinations._http.encoding import encode
 from batcher.destinations.hubspot.answers import CARRIED_OUT
 from batcher.destinations.hubspot.details import details_of
-from batcher.destinations.hubspot.requests import CALL_BYTES, INPUTS, Item, Link, Paths
+from batcher.destinations.hubspot.requests import BATCH_BYTES, INPUTS, Item, Link, Paths
 from batcher.outcomes import Verdict, Written
 
 # HubSpot, "Limits" of the batch endpoints of associations.
@@ -76,7 +76,7 @@ def link_calls(source: str, wishes: Sequence[Wish], paths: Paths, max_bytes: int
     return [
         LinkCall(paths.links(source, kind), part)
         for kind, alike in kinds.items()
-        for part in _parts(alike, max_bytes - CALL_BYTES)
+        for part in _parts(alike, max_bytes - BATCH_BYTES)
     ]
 
 

@@ -44,7 +44,7 @@ _ID_PROPERTIES = frozenset({"id", "hs_object_id"})
 _DATED = re.compile(r"20\d\d-\d\d")
 INPUTS = b'{"inputs":['
 # What a call adds to its inputs, and what an input adds to its piece: a trace id of two digits and a comma.
-CALL_BYTES = len(INPUTS + b"]}")
+BATCH_BYTES = len(INPUTS + b"]}")
 TRACE_BYTES = len(b'"objectWriteTraceId":"99",')
 
 

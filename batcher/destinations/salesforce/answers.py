@@ -77,7 +77,7 @@ def _holds_results(body: Any) -> bool:
     return isinstance(body, list) and any(isinstance(each, dict) and "success" in each for each in body)
 
 
-def session_expired(answer: Answer) -> bool:
+def is_token_refused(answer: Answer) -> bool:
     """Return whether a new access token may help. Nothing was applied then."""
     if not 400 <= answer.status < 500:
         return False
@@ -132,7 +132,7 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], all_or_none: bo
     if status < 400:
         return [Unknown(words)] * count
     errors = details_of(body) or (ErrorDetail(NO_REASON.message, f"HTTP_{status}"),)
-    if status in UNAUTHORIZED or session_expired(answer):
+    if status in UNAUTHORIZED or is_token_refused(answer):
         return [unauthorized(status, "access token", _WAY_OUT)] * count
     alike = status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])
     return refused(status, errors, count, alike=alike, all_or_none=all_or_none)

@@ -16,12 +16,12 @@ from batcher.destinations._http.sender import Client
 from batcher.destinations._http.tokens import AuthorizedSender, Token, TokenSource, answer_of_issuer, without_token
 from batcher.destinations._http.verifying import unknown
 from batcher.destinations.protocol import Prepared
-from batcher.destinations.salesforce.answers import ApiUsage, session_expired, usage_of, verdicts_of
+from batcher.destinations.salesforce.answers import ApiUsage, is_token_refused, usage_of, verdicts_of
 from batcher.destinations.salesforce.requests import (
     BATCH_BYTES,
-    CAPABILITIES,
     FIRST_VERSION,
     MAX_RECORDS,
+    VERBS,
     Headers,
     Item,
     Lane,
@@ -140,7 +140,7 @@ class Salesforce(HTTPDestination):
             "private_key": private_key,
         }
         self._grant = grant_of(secrets, self._instance_url, audience)
-        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch, clock=clock), session_expired, self._watch)
+        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch, clock=clock), is_token_refused, self._watch)
         self._api_version, self._release = api_version, _release_of(api_version)
         self._headers = lane_headers(headers or {})
         self._unique = checked_unique(unique)
@@ -161,7 +161,7 @@ class Salesforce(HTTPDestination):
 
     def encode(self, write: Write) -> Prepared:
         """Validate what is special here, and encode, or raise :class:`~batcher.errors.InvalidRecord`."""
-        since = CAPABILITIES[write.type].since
+        since = VERBS[write.type].since
         if self._release < since:
             raise InvalidRecord(f"{write.type.value}s need api_version='{since}.0' or later, not {self._api_version!r}")
         item, record = item_of(write)
@@ -176,12 +176,12 @@ class Salesforce(HTTPDestination):
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry, and how many of them may be out."""
         shared = cast(Lane, lane)
-        capability, creates = CAPABILITIES[shared.type], shared.type is WriteType.CREATE
+        verb, creates = VERBS[shared.type], shared.type is WriteType.CREATE
         return LaneRules(
-            max_records=min(self._max_records, capability.max_records),
+            max_records=min(self._max_records, verb.max_records),
             max_bytes=max(1, self._max_request_bytes - BATCH_BYTES),
             max_in_flight=inf if shared.partition is None else 1,
-            all_or_none=capability.all_or_none,
+            all_or_none=verb.all_or_none,
             idempotent=not creates,
             verifiable=creates and shared.object.lower() in self._unique,
         )

@@ -20,7 +20,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
-class Capability:
+class Verb:
     """What Salesforce offers for one type of write."""
 
     method: str
@@ -35,14 +35,14 @@ class Capability:
 
 # REST API Developer Guide, "sObject Collections". One call may hold ten runs of one object; a lane is of one object, so
 # there is one run.
-CAPABILITIES = {
-    WriteType.CREATE: Capability("POST", since=42),
-    WriteType.UPDATE: Capability("PATCH", since=42),
-    WriteType.UPSERT: Capability("PATCH", since=46),
-    WriteType.DELETE: Capability("DELETE", since=42),
+VERBS = {
+    WriteType.CREATE: Verb("POST", since=42),
+    WriteType.UPDATE: Verb("PATCH", since=42),
+    WriteType.UPSERT: Verb("PATCH", since=46),
+    WriteType.DELETE: Verb("DELETE", since=42),
 }
-FIRST_VERSION = min(each.since for each in CAPABILITIES.values())
-MAX_RECORDS = max(each.max_records for each in CAPABILITIES.values())
+FIRST_VERSION = min(each.since for each in VERBS.values())
+MAX_RECORDS = max(each.max_records for each in VERBS.values())
 
 # What the call says itself, or must not say differently.
 _OWN_HEADERS = {
@@ -83,7 +83,7 @@ class Item:
 
 def request_of(lane: Lane, items: Sequence[Item], all_or_none: bool) -> tuple[str, str, bytes | None]:
     """Return the method, the path and the body of one call: a join of ready pieces."""
-    method, pieces = CAPABILITIES[lane.type].method, [item.piece for item in items]
+    method, pieces = VERBS[lane.type].method, [item.piece for item in items]
     if lane.type is WriteType.DELETE:
         # 200 ids of 18 characters are a quarter of the 16,384 bytes that address and headers may have.
         ids, whole = b",".join(pieces).decode(), str(all_or_none).lower()

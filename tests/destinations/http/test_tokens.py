@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 from typing import Any
+from urllib.parse import parse_qsl
 
 import anyio
+import httpx
 import pytest
 
 from batcher.destinations._http.arguments import Secret
-from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token, TokenSource, without_token
+from batcher.destinations._http.sender import Sender
+from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token, TokenSource, answer_of_issuer, without_token
 from batcher.errors import BatcherNotOpen
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry
 from batcher.testing import virtual_time
@@ -200,6 +203,26 @@ async def test_p08_cancelling_one_that_waits_does_not_end_the_refresh() -> None:
     calls: list[Callable[[], Awaitable[str]]] = [partial(shown, source), impatient, partial(shown, source)]
     assert await gather(*calls) == ["t1", "gone", "t1"]
     assert len(issuer.asked_at) == 1
+
+
+async def test_an_issuer_gets_a_form_with_its_values_encoded() -> None:
+    """What is reserved in a form stays a part of the value that it is in."""
+    requests: list[httpx.Request] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200)
+
+    form = {"client_id": "my app", "client_secret": "s&1=+%", "assertion": "é"}
+    async with httpx.AsyncClient(transport=httpx.MockTransport(note)) as client:
+        asking = Sender(client, timeout=1, max_answer_bytes=1, secrets={})
+        await asking.open()
+        assert (await answer_of_issuer(asking, "https://x/token", form)).status == 200
+
+    (request,) = requests
+    assert (request.method, str(request.url)) == ("POST", "https://x/token")
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert dict(parse_qsl(request.content.decode(), strict_parsing=True)) == form
 
 
 async def test_p13_a_token_shows_nowhere() -> None:

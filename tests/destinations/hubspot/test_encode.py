@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batcher.destinations import HubSpot
-from batcher.destinations.hubspot.requests import CALL_BYTES, request_of
+from batcher.destinations.hubspot.requests import BATCH_BYTES, request_of
 from batcher.errors import InvalidRecord
 from batcher.writes import Association, Write
 from tests.destinations.hubspot.helpers import FAR, GRANT, LINK, TOKEN, create, delete, hubspot, update, upsert
@@ -25,7 +25,7 @@ def request(db: HubSpot, *writes: Write, all_or_none: bool = False) -> tuple[str
     assert len({each.lane for each in prepared}) == 1
     lane: Any = prepared[0].lane
     _, _, body = request_of(lane, [each.item for each in prepared], all_or_none)
-    assert len(body) <= CALL_BYTES + sum(each.size_bytes for each in prepared)
+    assert len(body) <= BATCH_BYTES + sum(each.size_bytes for each in prepared)
     return lane.path, json.loads(body)["inputs"]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from batcher.destinations._http.answers import Answer
-from batcher.destinations.salesforce.answers import ApiUsage, session_expired, usage_of
+from batcher.destinations.salesforce.answers import ApiUsage, is_token_refused, usage_of
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, Unknown, Written
 from tests.destinations.salesforce.helpers import (
     HIDDEN,
@@ -334,7 +334,7 @@ def test_an_answer_that_broke_off_may_have_been_a_success() -> None:
 )
 def test_when_a_new_token_may_help(status: int, body: Any, expired: bool) -> None:
     """By the status or by the word; never after an answer under which something may have been applied."""
-    assert session_expired(answer(status, body)) is expired
+    assert is_token_refused(answer(status, body)) is expired
 
 
 @pytest.mark.parametrize(
