@@ -16,9 +16,9 @@ from collections.abc import Hashable
 from math import inf
 from typing import NamedTuple
 
+from batcher._core.model.attempts import begun, ended
 from batcher._core.model.breakers import Breaker, DestinationBreaker, Signal
 from batcher._core.model.entries import Lane
-from batcher._core.model.intervals import begun, ended
 from batcher.events import BreakerState
 from batcher.policies import BreakerPolicy
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 
+from batcher._core.model.attempts import begun, ended
 from batcher._core.model.deadlines import Deadlines
 from batcher._core.model.entries import Lane
-from batcher._core.model.intervals import begun, ended
 from batcher._core.model.meters import UNMETERED, Meter, Metered
 from batcher.policies import Quota
 

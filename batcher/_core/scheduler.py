@@ -6,9 +6,9 @@ from collections.abc import Hashable
 from math import inf
 
 from batcher._core.fairness import FairQueue, ReadyQueue, RoundRobin, Tenants
+from batcher._core.model.attempts import begun
 from batcher._core.model.deadlines import Deadlines
 from batcher._core.model.entries import Lane
-from batcher._core.model.intervals import begun
 from batcher._core.pacing import Pacing
 from batcher.events import FlushReason
 from batcher.policies import Limits

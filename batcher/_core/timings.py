@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batcher._core.model.attempts import Attempt
+from batcher._core.model.attempts import Attempt, overlap
 from batcher._core.model.entries import Entry, Lane
-from batcher._core.model.intervals import overlap
 from batcher.timing import Timing
 
 

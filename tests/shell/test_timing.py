@@ -27,7 +27,7 @@ from batcher import (
     RetryPolicy,
     Timing,
 )
-from batcher._core.model.intervals import Intervals, begun, ended, overlap
+from batcher._core.model.attempts import Intervals, begun, ended, overlap
 from tests.api import Api, gather
 
 pytestmark = pytest.mark.anyio

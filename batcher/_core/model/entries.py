@@ -9,12 +9,11 @@ from collections.abc import Hashable, Iterator, Sequence
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from batcher._core.model.attempts import Attempt
+from batcher._core.model.attempts import NEVER_BLOCKED, Attempt
 from batcher._core.model.breakers import Breaker
 from batcher._core.model.budgets import SearchBudget
 from batcher._core.model.concurrency import Allowance, ServiceTime
 from batcher._core.model.deadlines import Deadlines
-from batcher._core.model.intervals import NEVER_BLOCKED
 from batcher._core.model.meters import UNMETERED
 from batcher._core.model.queues import Queue
 from batcher._core.model.sealed import Sealed, SealedQueue
