@@ -6,6 +6,7 @@ This holds because a test reads the imports, not because we remember. CONTRIBUTI
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,27 @@ def _imports_of(path: Path) -> Iterator[str]:
 
 
 FILES = {f"batcher.{name_of(path)}".rstrip("."): path for path in MODULES}
+
+
+CONTRIBUTING = (HOUSE.parent / "CONTRIBUTING.md").read_text()
+NAMED = {name for name in re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", CONTRIBUTING) if "pipedrive" not in name}
+
+
+@pytest.mark.parametrize("named", sorted(NAMED))
+def test_the_guide_names_files_that_are_there(named):
+    """CONTRIBUTING.md names files from the root of the repository, or from where the reader is."""
+    rooms = (HOUSE.parent, HOUSE, HOUSE / "_core", HOUSE / "_shell", HOUSE / "destinations" / "hubspot")
+    assert any((room / named).exists() for room in (*rooms, HOUSE / "destinations"))
+
+
+def test_the_drawing_of_the_house_is_true():
+    """What stands at the top of the package, in the core or among the destinations is drawn, and what is drawn is there."""
+    drawing = CONTRIBUTING.partition("```text\n")[2].partition("```")[0]
+    drawn = set(re.findall(r"\w+\.py|\w+(?=/)", drawing)) - {"I"}  # as in I/O
+    for folder in (HOUSE, HOUSE / "_core", HOUSE / "destinations"):
+        there = {path.name for path in folder.iterdir() if not path.name.startswith("__")} - {"py.typed"}
+        assert there <= drawn
+    assert all(any(HOUSE.parent.rglob(name)) for name in drawn)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
