@@ -84,7 +84,7 @@ def test_the_guide_names_files_that_are_there(named):
 
 
 def test_the_drawing_of_the_house_is_true():
-    """What stands at the top of the package, in the core or among the destinations is drawn, and what is drawn is there."""
+    """What stands in the package, in the core and among the destinations is drawn, and what is drawn is there."""
     drawing = CONTRIBUTING.partition("```text\n")[2].partition("```")[0]
     drawn = set(re.findall(r"\w+\.py|\w+(?=/)", drawing)) - {"I"}  # as in I/O
     for folder in (HOUSE, HOUSE / "_core", HOUSE / "destinations"):
