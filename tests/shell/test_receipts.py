@@ -32,6 +32,14 @@ async def test_any_value_is_a_result(value):
         assert repr(receipt) == "<Receipt: written>"
 
 
+async def test_a_receipt_that_is_kept_does_not_keep_who_waited():
+    """Receipts may be kept for long, and a waiter holds the task that waited."""
+    async with Batcher(Api()) as batcher:
+        receipt = batcher.submit_nowait("a")
+        assert await receipt == "a"
+        assert receipt.waiter is None
+
+
 async def test_a_callback_is_told_the_outcome_of_a_receipt_that_nobody_awaits():
     """Fire and forget, with a dead-letter queue: the refused record is told, with its own receipt."""
     dead: list[tuple[Any, Outcome | None]] = []
