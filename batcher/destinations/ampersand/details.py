@@ -14,6 +14,8 @@ _CODES = ("statusCode", "errorCode", "code", "category")
 
 def details_of(value: Any) -> tuple[ErrorDetail, ...]:
     """Return the errors or warnings of an answer; the schema promises each a message, the service does not."""
+    if not value:  # as in nearly every result
+        return ()
     return tuple(
         ErrorDetail(each) if isinstance(each, str) and each else detail_of(each, _MESSAGES, _CODES)
         for each in listed(value)

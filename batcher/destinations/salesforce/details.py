@@ -25,6 +25,8 @@ def details_of(value: Any) -> tuple[ErrorDetail, ...]:
     """Return the errors of a result, a call or a token request; each of their members may be missing."""
     if isinstance(value, dict):  # some edges give one without a list around it
         value = [value]
+    if not value:  # as in nearly every result
+        return ()
     return tuple(detail_of(each, _MESSAGES, _CODES) for each in listed(value))
 
 

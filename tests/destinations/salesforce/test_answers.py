@@ -206,6 +206,7 @@ def test_trouble_that_stays_is_not_tried_again(errors: Any) -> None:
         (400, b"<html>", [ErrorDetail(NO_REASON.message, "HTTP_400")]),
         (400, b"", [ErrorDetail(NO_REASON.message, "HTTP_400")]),
         (400, ["text"], [NO_REASON]),
+        (400, {}, [NO_REASON]),
         (409, fault("CONFLICT"), [ErrorDetail("m", "CONFLICT")]),
         (414, b"<html>", [ErrorDetail(NO_REASON.message, "HTTP_414")]),
         (431, b"", [ErrorDetail(NO_REASON.message, "HTTP_431")]),
