@@ -25,16 +25,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from batcher.outcomes import (
-    Applied,
-    ErrorDetail,
-    NotWritten,
-    Outcome,
-    Rejected,
-    RolledBack,
-    Unknown,
-    describe_cause,
-)
+from batcher.outcomes import Applied, ErrorDetail, NotWritten, Outcome, Rejected, RolledBack, Unknown, describe_cause
 from batcher.timing import Timing
 
 

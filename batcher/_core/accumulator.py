@@ -40,11 +40,7 @@ class Accumulator:
     """All accepted records, by where they are."""
 
     def __init__(
-        self,
-        auto_batch: AutoBatchPolicy,
-        retry: RetryPolicy,
-        limits: Limits,
-        rules_of: Callable[[Hashable], LaneRules],
+        self, auto_batch: AutoBatchPolicy, retry: RetryPolicy, limits: Limits, rules_of: Callable[[Hashable], LaneRules]
     ) -> None:
         self.scheduler = Scheduler(limits)
         self.admission = Admission(limits)

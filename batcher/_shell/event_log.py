@@ -27,11 +27,7 @@ class EventLog:
     """
 
     def __init__(
-        self,
-        logger: logging.Logger | None = None,
-        *,
-        level: int = logging.DEBUG,
-        lane_label: LaneLabel | None = None,
+        self, logger: logging.Logger | None = None, *, level: int = logging.DEBUG, lane_label: LaneLabel | None = None
     ) -> None:
         if logger is not None and not isinstance(logger, logging.Logger):
             raise TypeError(f"logger must be a logging.Logger, not {type(logger).__name__}")

@@ -67,12 +67,7 @@ def verdicts_of_results(
 
 
 def _verdict(
-    status: int,
-    item: Item,
-    lane: Lane,
-    result: Result | None,
-    errors: tuple[ErrorDetail, ...] | None,
-    complete: bool,
+    status: int, item: Item, lane: Lane, result: Result | None, errors: tuple[ErrorDetail, ...] | None, complete: bool
 ) -> Verdict:
     # The id by which the caller knows the record; that of a result differs if HubSpot has merged it with another one.
     own = item.key if lane.type is WriteType.UPDATE else None
