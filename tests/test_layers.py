@@ -43,7 +43,7 @@ LAYERS = {
     "__main__": 6,
     "": 7,
 }
-PURE = {"__future__", "attrs", "batcher", "collections", "enum", "heapq", "math", "operator", "typing"}
+PURE = {"__future__", "attrs", "batcher", "collections", "enum", "heapq", "itertools", "math", "operator", "typing"}
 
 
 def name_of(path: Path) -> str:

@@ -7,7 +7,8 @@ out: which batches to send, whose fate is known, who has a place now, and when t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from itertools import count
 from math import inf
 from typing import Any
 
@@ -16,7 +17,7 @@ from batcher._core.arriving import Arriving
 from batcher._core.batches import Batch, cut
 from batcher._core.leaving import Leaving
 from batcher._core.model.breakers import GOOD, Signal
-from batcher._core.model.entries import Entry, Lane, Unit
+from batcher._core.model.entries import Entry, Lane
 from batcher._core.model.states import State
 from batcher._core.pacing import note
 from batcher._core.retries import asks
@@ -45,10 +46,9 @@ class Engine:
         atomic: bool = False,
         numbers: Iterator[int] | None = None,
     ) -> None:
-        self._next_number = (numbers or _naturals()).__next__
+        self._next_number = (numbers or count(1)).__next__
         self.accumulator = accumulator = Accumulator(auto_batch, retry, limits, rules_of)
         self._scheduler = accumulator.scheduler
-        self._limits = limits
         self._retry = retry
         self._settling = Settling(accumulator, retry, atomic)
         self._leaving = Leaving(accumulator)
@@ -58,6 +58,7 @@ class Engine:
         self.submit = arriving.submit
         self.submit_many = arriving.submit_many
         self.submit_group = arriving.submit_group
+        self.withdraw, self.close, self.abort = self._leaving.withdraw, self._leaving.close, self._leaving.abort
 
     # Out
 
@@ -65,11 +66,6 @@ class Engine:
     def next_at(self) -> float:
         """When to poll at the latest, if nothing else happens."""
         return self._scheduler.deadlines.next_at
-
-    @property
-    def max_in_flight(self) -> int:
-        """Calls that may be out at the same time."""
-        return self._limits.max_in_flight
 
     @property
     def pending(self) -> int:
@@ -214,10 +210,6 @@ class Engine:
         batch.entries = ()
         return True
 
-    def withdraw(self, unit: Unit, now: float, cause: str = "withdrawn by its caller") -> bool:
-        """Take back what no call carries; return False if one does, or if it is settled."""
-        return self._leaving.withdraw(unit, now, cause)
-
     # All at once
 
     def pending_entries(self) -> Iterator[Entry]:
@@ -240,18 +232,3 @@ class Engine:
             last.own_extras().force = FlushReason.SUBMIT_ALL
         last.lane.queue.force(FlushReason.SUBMIT_ALL)
         self._scheduler.reschedule(last.lane, now)
-
-    def close(self, now: float, until: float) -> None:
-        """Close the gate and make everything due. What cannot be sent by *until* is settled now."""
-        self._leaving.close(now, until)
-
-    def abort(self, now: float, cause: str, unsent: Iterable[Batch] = ()) -> None:
-        """Settle everything at once and send nothing more. Calls out are unknown, but for those in *unsent*."""
-        self._leaving.abort(now, cause, unsent)
-
-
-def _naturals() -> Iterator[int]:
-    number = 0
-    while True:
-        number += 1
-        yield number

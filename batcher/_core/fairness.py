@@ -10,53 +10,29 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Protocol
 
 from batcher._core.model.entries import Lane
 from batcher._core.model.tenants import Tenant
 from batcher.policies import Fairness
 
 
-class ReadyQueue(Protocol):
-    """Lanes that may have something to send."""
+class RoundRobin(OrderedDict[Lane, None]):
+    """Lanes that may have something to send, one after the other."""
 
     def add(self, lane: Lane) -> None:
         """Have *lane* take its turn; it stays where it is if it waits for it already."""
-
-    def take(self) -> Lane:
-        """Take out the lane whose turn it is; there must be one."""
-
-    def discard(self, lane: Lane) -> None:
-        """Have *lane* take no turn, if it was to."""
-
-    def note_sent(self, lane: Lane, records: int) -> None:
-        """Note what *lane* made of its turn."""
-
-    def clear(self) -> None:
-        """Have nobody take a turn."""
-
-    def __contains__(self, lane: object) -> bool:
-        """Return whether *lane* waits for its turn."""
-
-    def __iter__(self) -> Iterator[Lane]: ...
-
-    def __len__(self) -> int: ...
-
-
-class RoundRobin(OrderedDict[Lane, None]):
-    """One lane after the other."""
-
-    def add(self, lane: Lane) -> None:
         self[lane] = None
 
     def take(self) -> Lane:
+        """Take out the lane whose turn it is; there must be one."""
         return self.popitem(last=False)[0]
 
     def discard(self, lane: Lane) -> None:
+        """Have *lane* take no turn, if it was to."""
         self.pop(lane, None)
 
     def note_sent(self, lane: Lane, records: int) -> None:
-        """Do nothing: a turn is a turn."""
+        """Note what *lane* made of its turn: nothing, for a turn is a turn."""
 
 
 class Flow:
@@ -72,7 +48,7 @@ class Flow:
 
 
 class FairQueue:
-    """One tenant after the other, by weight; and one of its lanes after the other."""
+    """The same, with the same verbs: one tenant after the other, by weight; and one of its lanes after the other."""
 
     def __init__(self) -> None:
         self._flows: dict[Tenant, Flow] = {}

@@ -23,7 +23,9 @@ class Leaving:
         self._admission = accumulator.admission
         self._scheduler = accumulator.scheduler
 
-    def withdraw(self, unit: Unit, now: float, cause: str, *, name_last: bool = False) -> bool:
+    def withdraw(
+        self, unit: Unit, now: float, cause: str = "withdrawn by its caller", *, name_last: bool = False
+    ) -> bool:
         """Take back what no call carries; return False if one does, or if it is settled.
 
         :param name_last: say also why the last call asked to send it again

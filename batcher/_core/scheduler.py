@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from math import inf
 
-from batcher._core.fairness import FairQueue, ReadyQueue, RoundRobin, Tenants
+from batcher._core.fairness import FairQueue, RoundRobin, Tenants
 from batcher._core.model.attempts import begun
 from batcher._core.model.deadlines import Deadlines
 from batcher._core.model.entries import Lane
@@ -18,7 +18,7 @@ class Scheduler:
     """The ready queue, the lanes that fill up, and one structure for everything that happens at a time."""
 
     def __init__(self, limits: Limits) -> None:
-        self.ready: ReadyQueue = RoundRobin()
+        self.ready: RoundRobin | FairQueue = RoundRobin()
         self.tenants: Tenants | None = None
         if limits.fairness is not None:
             self.ready = queue = FairQueue()

@@ -84,7 +84,7 @@ def test_a_ring_forgets_tenants_that_are_gone() -> None:
     for index in range(1000):
         (entry,) = submit(engine, record(), key=index)
         engine.withdraw(entry, 0.0)
-    assert len(engine.accumulator.scheduler.ready._heap) < 500  # type: ignore[attr-defined]
+    assert len(engine.accumulator.scheduler.ready._heap) < 500  # type: ignore[union-attr]
 
 
 def test_a_breaker_does_not_keep_what_an_exception_holds() -> None:
