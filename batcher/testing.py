@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeAlias
 import anyio
 import attrs
 
-from batcher._shell.shell import Statistics
+from batcher._shell.statistics import Statistics
 from batcher.destinations import Prepared
 from batcher.destinations._http.encoding import check_json, encode
 from batcher.destinations._http.verifying import Found, Sent, outcomes_of

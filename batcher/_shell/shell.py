@@ -14,8 +14,7 @@ from batcher._shell.backend.current import current_backend
 from batcher._shell.hooks import as_hook, capture_of
 from batcher._shell.lifespan import Lifespan
 from batcher._shell.runtime import NOWHERE, Runtime
-from batcher._shell.statistics import Statistics as Statistics  # testing and otel look for it here
-from batcher._shell.statistics import accepted, statistics_of
+from batcher._shell.statistics import Statistics, accepted, statistics_of
 from batcher._shell.waiting import AllSettled
 from batcher._shell.workers import Sender
 from batcher.errors import BatcherClosed, BatcherNotOpen

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, ref
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
-from batcher._shell.shell import Statistics
+from batcher._shell.statistics import Statistics
 
 
 class Watchable(Protocol):
