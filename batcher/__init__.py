@@ -1,7 +1,7 @@
 """Writes single records to SaaS systems in full batches, and gives every caller the fate of its own.
 
 General layout: ``_core`` decides and never waits; ``destinations`` take batches; ``_shell`` waits and never decides;
-``batching`` and ``writer`` put them together. A module imports only from layers below its own;
+``batching`` and ``writer`` put them together. A module imports only from its own layer and those below;
 ``tests/test_layers.py`` holds the table.
 
 Names are imported on first use, so that a module that only catches errors or makes writes loads neither the engine nor

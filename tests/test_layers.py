@@ -1,4 +1,4 @@
-"""The house: a module imports only from layers below its own, no two import each other, and the core stays pure.
+"""The house: a module imports from its own layer and those below, no two import each other, and the core stays pure.
 
 This holds because a test reads the imports, not because we remember. CONTRIBUTING.md draws it.
 """
@@ -38,10 +38,10 @@ LAYERS = {
     "otel": 5,
     "server": 5,
     "testing": 5,
-    "sandbox": 5,
-    "cli": 5,
-    "__main__": 6,
-    "": 7,
+    "sandbox": 6,
+    "cli": 7,
+    "__main__": 8,
+    "": 9,
 }
 PURE = {"__future__", "attrs", "batcher", "collections", "enum", "heapq", "itertools", "math", "operator", "typing"}
 

@@ -1,7 +1,7 @@
 """The accumulator: which record is where, and the moves between the places.
 
-Nothing is decided here about retries or closing; that is :mod:`settling` and :mod:`engine`. What
-leaves the core leaves through the outbox, which :meth:`Engine.poll` empties.
+Nothing is decided here about retries or closing; that is :mod:`settling` and :mod:`leaving`. What
+is settled or let in stands in the outbox until :meth:`Engine.poll` hands it out.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Arriving:
     def _admit(self, unit: Unit, now: float) -> Verb:
         admission, count = self._admission, len(unit.members)
         try:
-            self._accumulator.identities.probe(unit)
+            self._accumulator.identities.check(unit)
         except Exception:
             self._accumulator.lanes.forget_if_idle(unit.lane, now)
             raise

@@ -1,7 +1,7 @@
 """The engine: submit / settle / poll(now) -> Plan / withdraw / flush / close / abort.
 
-Every step changes the state at once and leaves its consequences to :meth:`Engine.poll`, the only way
-out: which batches to send, whose fate is known, who has a place now, and when to ask again.
+Every step changes the state at once and leaves its consequences to :meth:`Engine.poll`: which batches to send, whose
+fate is known, who has a place now, and when to ask again. The state itself, ``accumulator``, is there to be read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 from batcher._core.accumulator import Accumulator, unit_of
 from batcher._core.arriving import Arriving
 from batcher._core.batches import Batch, cut
+from batcher._core.breakers import Change
 from batcher._core.leaving import Leaving
 from batcher._core.model.breakers import GOOD, Signal
 from batcher._core.model.entries import Entry, Lane
 from batcher._core.model.states import State
-from batcher._core.pacing import note
+from batcher._core.pacing import note_sent
 from batcher._core.retries import asks
 from batcher._core.returning import Returning
 from batcher._core.settling import Settling
@@ -68,6 +69,11 @@ class Engine:
         return self._scheduler.deadlines.next_at
 
     @property
+    def breaker_changes(self) -> list[Change]:
+        """The breakers that have moved, oldest first; whoever has told of one takes it out."""
+        return self.accumulator.breakers.changes
+
+    @property
     def pending(self) -> int:
         """Records accepted and not settled."""
         return self.accumulator.admission.pending
@@ -80,6 +86,12 @@ class Engine:
     def in_flight(self) -> int:
         """Calls out."""
         return len(self.accumulator.in_flight)
+
+    def why_no_place(self, entry: Entry) -> str:
+        """Return the ceiling that keeps *entry* waiting, with figures."""
+        admission = self.accumulator.admission
+        why = admission.in_the_way(entry.lane, 1, entry.size)
+        return f"{why}; {admission.pending} records are pending in all and {len(admission)} submits wait"
 
     def poll(self, now: float) -> Plan:
         """Return all that is to be done now."""
@@ -128,7 +140,7 @@ class Engine:
         accumulator = self.accumulator
         most = PROBE if accumulator.breakers.begin(lane, now) else inf
         batch = cut(lane, now, closing=self._scheduler.closing, most=most, number=self._next_number())
-        note(lane, len(batch.entries), now)
+        note_sent(lane, len(batch.entries), now)
         self._scheduler.ready.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN and not batch.entries[-1].extras.retries:  # what comes again stands in front
             accumulator.budget.note_call(now)

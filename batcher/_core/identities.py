@@ -24,7 +24,7 @@ class Identities:
     def __len__(self) -> int:
         return len(self._queues)
 
-    def probe(self, unit: Unit) -> None:
+    def check(self, unit: Unit) -> None:
         """Compare the identities of *unit* with those known: one that cannot be compared raises here, in time."""
         for identity in unit.identities:
             self._queues.get(identity)

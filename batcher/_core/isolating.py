@@ -15,7 +15,7 @@ from batcher._core.batches import Batch
 from batcher._core.model.budgets import SearchBudget
 from batcher._core.model.entries import Entry
 from batcher._core.model.sealed import Sealed
-from batcher._core.timings import goes_again, leaves_uncalled
+from batcher._core.timings import end_attempt, leaves_uncalled
 from batcher._core.verdicts import named_among
 from batcher.events import FlushReason
 from batcher.outcomes import ErrorDetail, Outcome, Refused, Rejected
@@ -45,7 +45,7 @@ class Isolating:
         rest = [entry for index, entry in enumerate(entries) if index not in named]
         if not rest:
             return
-        goes_again(rest, now)
+        end_attempt(rest, now)
         if refused.too_large and not named:
             self._send_less(batch, now)
             return

@@ -11,7 +11,7 @@ from batcher._core.batches import Batch
 from batcher._core.model.entries import NOT_ACCEPTED, Lane, Unit
 from batcher._core.model.states import State, advance
 from batcher._core.retries import not_sent
-from batcher._core.timings import goes_again, leaves_uncalled
+from batcher._core.timings import end_attempt, leaves_uncalled
 from batcher.outcomes import Unknown
 
 
@@ -43,7 +43,7 @@ class Leaving:
             if state is State.PARKED:
                 member.extras.entered_at = now
             elif state is State.BACKING_OFF:
-                goes_again((member,), now)
+                end_attempt((member,), now)
             leaves_uncalled(member, lane, now)
         self._accumulator.settle(unit, fates, now)
         if state is State.BUFFERED:

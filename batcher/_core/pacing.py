@@ -114,7 +114,7 @@ class Pacing:
             yield from meter.waiting
 
 
-def note(lane: Lane, records: int, now: float) -> None:
+def note_sent(lane: Lane, records: int, now: float) -> None:
     """Count a call of *lane* that leaves now."""
     for meter in lane.quota.meters:
         meter.note(records, now)

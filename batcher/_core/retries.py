@@ -1,4 +1,4 @@
-"""When to try again, and when to stop trying. A pure function of the policy and the record's past."""
+"""When to try again, when to stop, and what a record is told that is not sent again. Pure functions of its past."""
 
 from __future__ import annotations
 

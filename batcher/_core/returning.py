@@ -12,7 +12,7 @@ from batcher._core.leaving import Leaving
 from batcher._core.model.budgets import SearchBudget
 from batcher._core.model.entries import Entry, Group, Lane, Unit
 from batcher._core.retries import may_ask, may_try_again
-from batcher._core.timings import goes_again
+from batcher._core.timings import end_attempt
 from batcher.events import FlushReason
 from batcher.policies import RetryPolicy
 
@@ -55,7 +55,7 @@ class Returning:
 
     def _put_back(self, lane: Lane, units: Sequence[Unit], now: float) -> None:
         for unit in units:
-            goes_again(unit.members, now)
+            end_attempt(unit.members, now)
         singles = [unit for unit in units if isinstance(unit, Entry)]
         lane.queue.put_back([entry for entry in singles if not entry.extras.asks and entry.extras.budget is None])
         for unit in reversed(units):

@@ -12,7 +12,7 @@ from batcher._core.model.breakers import GOOD, Signal
 from batcher._core.model.entries import Entry, Group, Lane, Unit
 from batcher._core.model.states import State, advance
 from batcher._core.retries import asks, given_up, may_ask, may_try_again, retry_at, too_late
-from batcher._core.timings import goes_again
+from batcher._core.timings import end_attempt
 from batcher._core.verdicts import (
     detail_of,
     doubted,
@@ -216,11 +216,11 @@ class Settling:
                 late = Retry("the destination does not hold it, and there is no time for another try")
                 self._settle_as_told(unit.members, [given_up(member, late) for member in unit.members], now)
             elif isinstance(unit, Group):
-                goes_again(unit.members, now)
+                end_attempt(unit.members, now)
                 lane.add_sealed(unit.members, now, FlushReason.GROUP, first=True)
             else:
                 singles.append(unit)
-        goes_again(singles, now)
+        end_attempt(singles, now)
         lane.queue.put_back(singles)
 
 

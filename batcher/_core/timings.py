@@ -15,8 +15,8 @@ def leaves_uncalled(entry: Entry, lane: Lane, now: float) -> None:
     entry.attempt.ended_at = now
 
 
-def goes_again(entries: Iterable[Entry], now: float) -> None:
-    """Note that *entries* are to be sent again from now on."""
+def end_attempt(entries: Iterable[Entry], now: float) -> None:
+    """Note that the last attempt of *entries* is over: from now on they wait for another, or leave without one."""
     for entry in entries:
         extras = entry.own_extras()
         extras.past = [*extras.past, (entry.attempt, now)]

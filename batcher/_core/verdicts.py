@@ -1,4 +1,4 @@
-"""What a verdict means. The one place where a destination's answer becomes outcomes."""
+"""What a verdict means: the answers of a destination, read as outcomes."""
 
 from __future__ import annotations
 

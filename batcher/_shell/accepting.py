@@ -39,13 +39,9 @@ def accept_now(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -> AnyRecei
     engine = runtime.engine
     runtime.act_on(engine.submit(receipt, key, runtime.now()))
     if receipt.state is State.WAITING:
-        admission = engine.accumulator.admission
-        why = admission.in_the_way(receipt.lane, 1, receipt.size)
+        why = engine.why_no_place(receipt)
         runtime.withdraw(receipt)
-        raise Overloaded(
-            f"no place is free: {why}; {admission.pending} records are pending in all and {len(admission)} submits "
-            "wait; await submit() or enqueue(), or raise the Limits"
-        )
+        raise Overloaded(f"no place is free: {why}; await submit() or enqueue(), or raise the Limits")
     return receipt
 
 

@@ -53,7 +53,7 @@ class Runtime:
         self._timer = Timer(backend.new_waiter)
         self.workers = WorkerPool(self, backend, sender, limits, self._timer, around_of(hook))
         self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
-        self._breakers_moved = engine.accumulator.breakers.changes  # the same list for ever, and emptied here
+        self._breakers_moved = engine.breaker_changes  # the same list for ever, and emptied here
         self._calling_back = False
 
     # Who may call

@@ -1,4 +1,4 @@
-"""What a destination promises. Everything above it relies on this page and on nothing else."""
+"""What a destination promises: all that a Writer relies on to write. What else a place can do is its own affair."""
 
 from __future__ import annotations
 

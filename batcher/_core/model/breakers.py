@@ -82,7 +82,7 @@ class DestinationBreaker(Breaker):
         return now >= self._early_at
 
     def begin(self, now: float) -> None:
-        """Note that a probe leaves. No other call is out then, for all lanes together have one."""
+        """Note that a call leaves: if this is not closed, a probe, and no other call is out, for all lanes have one."""
         self._early = now < self.open_until
 
     def note_failure(self, cause: Cause, now: float, patience: float) -> bool:
