@@ -10,9 +10,8 @@ import attrs
 from starlette.responses import JSONResponse, Response
 
 from batcher.sandbox._calls import Call, Handler
-from batcher.sandbox._faults import FaultKind, Faults
+from batcher.sandbox._faults import FaultKind, Faults, Strikes
 from batcher.sandbox._store import Row
-from batcher.sandbox._strikes import Strikes
 from batcher.sandbox.hubspot.answers import Done, Problem, bad_json, to_json
 from batcher.sandbox.hubspot.associations import associate
 from batcher.sandbox.hubspot.batches import Batches
@@ -82,7 +81,7 @@ class BatchHandlers:
             return Strikes()
         error = Problem(400, fault.code or "VALIDATION_ERROR", fault.message or "refused as ordered")
         errors = dict.fromkeys(self.faults.pick(fault, count, FaultKind.REJECT), error)
-        return Strikes.of(fault, self.faults, count, errors)
+        return self.faults.strikes(fault, count, errors)
 
 
 @attrs.frozen

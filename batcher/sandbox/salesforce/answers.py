@@ -32,25 +32,11 @@ class ItemError(Refused):
         return JSONResponse([{"message": self.message, "errorCode": self.code, "fields": list(self.fields)}], 400)
 
 
-class CallError(Refused):
-    """Why a call is refused as a whole.
-
-    :param code: the errorCode
-    """
+class CallError(PlainRefusal):
+    """Why a call is refused as a whole."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-    @property
-    def body(self) -> list[dict[str, str]]:
-        """What is said of it."""
-        return [{"message": str(self), "errorCode": self.code}]
-
-    def to_response(self) -> Response:
-        """Return the answer."""
-        return JSONResponse(self.body, self.status)
+        super().__init__(status, [{"message": message, "errorCode": code}])
 
 
 def bad_grant(code: str, message: str) -> Refused:
