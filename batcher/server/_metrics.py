@@ -20,21 +20,17 @@ class Metrics:
     """Counts requests and calls."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "batcher_requests", "Requests answered.", ("endpoint", "status"), registry=self.registry
-        )
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter("batcher_requests", "Requests answered.", ("endpoint", "status"), registry=registry)
         self._request_seconds = Histogram(
-            "batcher_request_seconds", "Time to answer.", ("endpoint",), buckets=_SECONDS, registry=self.registry
+            "batcher_request_seconds", "Time to answer.", ("endpoint",), buckets=_SECONDS, registry=registry
         )
-        self._flushes = Counter("batcher_flushes", "Batches sent, by reason.", ("reason",), registry=self.registry)
+        self._flushes = Counter("batcher_flushes", "Batches sent, by reason.", ("reason",), registry=registry)
         self._call_records = Histogram(
-            "batcher_call_records", "Records of one call.", buckets=_RECORDS, registry=self.registry
+            "batcher_call_records", "Records of one call.", buckets=_RECORDS, registry=registry
         )
-        self._call_seconds = Histogram(
-            "batcher_call_seconds", "Time of one call.", buckets=_SECONDS, registry=self.registry
-        )
-        self._retried = Counter("batcher_retried_records", "Records to be sent again.", registry=self.registry)
+        self._call_seconds = Histogram("batcher_call_seconds", "Time of one call.", buckets=_SECONDS, registry=registry)
+        self._retried = Counter("batcher_retried_records", "Records to be sent again.", registry=registry)
 
     def observe_request(self, endpoint: str, status: int, seconds: float) -> None:
         """Count one answer."""
