@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 import anyio
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,7 +23,7 @@ from batcher.events import Event
 from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
 from batcher.server._asgi import CLIENT_CLOSED_REQUEST, Reader, app_of
 from batcher.server._guards import Keys, Rules, Turnstile
-from batcher.server._metrics import CONTENT_TYPE, Metrics
+from batcher.server._metrics import Metrics
 from batcher.server._openapi.document import document
 from batcher.server._operations import Operation
 from batcher.server._problems import Problem, log_event, log_failure
@@ -143,7 +144,7 @@ class Api:
         return _JSON({"status": "ok"})
 
     async def _show_metrics(self, request: Request) -> Response:
-        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _openapi(self, request: Request) -> Response:
         return _JSON(self._document)

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from batcher.sandbox._calls import PlainRefusal, Refused
 from batcher.sandbox._store import Row
 
-LOCKED: Final = "UNABLE_TO_LOCK_ROW"
 _ROLLED_BACK: Final = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
 
 
@@ -79,7 +78,7 @@ def not_found() -> CallError:
     return CallError(404, "NOT_FOUND", "The requested resource does not exist")
 
 
-def not_supported(type: str) -> CallError:
+def unsupported(type: str) -> CallError:
     """Return what is said of a type that does not exist."""
     return CallError(400, "INVALID_TYPE", f"sObject type '{type}' is not supported.")
 

@@ -13,21 +13,13 @@ from starlette.responses import JSONResponse, Response
 from batcher.sandbox._calls import Call
 from batcher.sandbox._faults import FaultKind, Faults
 from batcher.sandbox._store import Row
-from batcher.sandbox.salesforce.answers import (
-    LOCKED,
-    CallError,
-    ItemError,
-    bad_field,
-    not_found,
-    not_supported,
-    success,
-    to_json,
-)
+from batcher.sandbox.salesforce.answers import CallError, ItemError, bad_field, not_found, success, to_json, unsupported
 from batcher.sandbox.salesforce.batches import ID_FIELD, Act, Batches
 from batcher.sandbox.salesforce.inputs import Input, inputs_of, inputs_of_ids, listed
 from batcher.sandbox.salesforce.query import Query
 from batcher.sandbox.salesforce.records import Records
 
+_LOCKED: Final = "UNABLE_TO_LOCK_ROW"
 _MAX_READ: Final = 2000
 _MAX_QUERIES: Final = 5
 _MAX_SOQL: Final = 100_000
@@ -218,20 +210,20 @@ class QueryHandlers:
         except ValueError as error:
             raise CallError(400, "MALFORMED_QUERY", str(error)) from None
         if self.records.describe(query.type) is None:
-            raise not_supported(query.type)
+            raise unsupported(query.type)
         return query.answer(self.records.store.rows(query.type), call.name("version"))
 
 
 def _struck(call: Call, inputs: Sequence[Input], records: Records, faults: Faults) -> dict[int, ItemError]:
     """Return why faults and held rows refuse single records, by their index."""
     errors = {
-        index: ItemError(LOCKED, "unable to obtain exclusive access to this record or 1 records")
+        index: ItemError(_LOCKED, "unable to obtain exclusive access to this record or 1 records")
         for index, input in enumerate(inputs)
         if call.locked & records.locks(input.type, input.record)
     }
     fault = call.fault
     if fault is not None:
-        usual = LOCKED if fault.kind is FaultKind.LOCK else "FIELD_CUSTOM_VALIDATION_EXCEPTION"
+        usual = _LOCKED if fault.kind is FaultKind.LOCK else "FIELD_CUSTOM_VALIDATION_EXCEPTION"
         error = ItemError(fault.code or usual, fault.message or "as ordered")
         errors |= dict.fromkeys(faults.pick(fault, len(inputs), FaultKind.REJECT, FaultKind.LOCK), error)
     return errors
