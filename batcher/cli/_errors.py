@@ -1,4 +1,4 @@
-"""The one exception of the command: a sentence for a person, and an exit code."""
+"""The one exception of the command, a sentence for a person; exit codes; and the checks that several commands make."""
 
 from __future__ import annotations
 
@@ -63,3 +63,23 @@ def first_of(group: BaseExceptionGroup[E]) -> E:
     """Return the first exception of a task group, out of however many groups."""
     error = group.exceptions[0]
     return first_of(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def object_and_field(option: str, given: str) -> tuple[str, str]:
+    """Return both parts of ``OBJECT.FIELD``.
+
+    :raises CommandError: one is missing
+    """
+    target, _, field = given.partition(".")
+    if not target or not field:
+        raise CommandError(f"{option} must be OBJECT.FIELD, such as contacts.email, not {given!r}")
+    return target, field
+
+
+def check_port(port: int) -> None:
+    """Let a port pass that there can be; 0 picks one.
+
+    :raises CommandError: there cannot
+    """
+    if not 0 <= port <= 65_535:
+        raise CommandError(f"--port must be from 0 to 65535, not {port}")

@@ -9,8 +9,7 @@ from opentelemetry import metrics, trace
 
 from batcher import __version__
 from batcher.events import Event, EventKind, LaneLabel
-from batcher.otel._instruments import Instruments
-from batcher.otel._labels import Labels
+from batcher.otel._instruments import Instruments, Labels
 from batcher.otel._spans import Spans
 from batcher.otel._watching import Watchable, watching_of
 

@@ -1,4 +1,4 @@
-"""What is measured when something happens."""
+"""What is measured when something happens, with attributes whose values are bounded."""
 
 from __future__ import annotations
 
@@ -8,11 +8,33 @@ from typing import Any
 from opentelemetry.metrics import Counter, Histogram, Meter
 
 from batcher.events import Event, EventKind
-from batcher.otel._labels import Labels
 
 _RECORDS = (1, 2, 5, 10, 20, 50, 75, 99, 100, 200, 500, 1000, 10_000)
 _BYTES = (1_000, 10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Labels:
+    """So many distinct values of an attribute; those that come later share one.
+
+    Each distinct one costs memory here, and money in whatever collects them.
+
+    :param most: how many
+    :param rest: what the later ones become
+    """
+
+    def __init__(self, most: int, rest: str) -> None:
+        self._most = most
+        self._rest = rest
+        self._known: set[str] = set()
+
+    def bounded(self, value: str) -> str:
+        """Return *value*, or what stands for it and all others that came too late."""
+        if value not in self._known:
+            if len(self._known) >= self._most:
+                return self._rest
+            self._known.add(value)
+        return value
 
 
 class Instruments:

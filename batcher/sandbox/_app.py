@@ -163,7 +163,8 @@ class Sandbox(ABC):
             return instead
         if not admitted:
             self._admit(request)
-        body = await self._body(request, any_type=admitted)
+        is_json = not admitted and request.method in ("POST", "PATCH", "PUT")
+        body = await (_READER.read(request) if is_json else request.body())
         try:
             response = await self._apply(Call(request, body, fault), handler)
         except Refused as refused:  # whose answer can be lost as well
@@ -177,11 +178,6 @@ class Sandbox(ABC):
         form = {name: values[0] for name, values in parse_qs(call.body.decode("latin-1")).items()}
         said = self._grant(form, call.request)
         return JSONResponse({"access_token": self.tokens.issue(), **said})
-
-    async def _body(self, request: Request, *, any_type: bool) -> bytes:
-        if any_type or request.method not in ("POST", "PATCH", "PUT"):
-            return await request.body()
-        return await _READER.read(request)
 
     async def _instead(self, fault: Fault, request: Request) -> Response | None:
         """Return what comes instead of applying the request, if anything does."""

@@ -26,10 +26,10 @@ class Refused(Exception, ABC):
 
 @attrs.frozen
 class PlainRefusal(Refused):
-    """An answer of a shape that no other has."""
+    """A refusal whose answer is known as it stands."""
 
     status: int
-    body: dict[str, Any]
+    body: Any
 
     def to_response(self) -> Response:
         """Return it."""

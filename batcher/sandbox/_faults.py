@@ -51,9 +51,7 @@ def _is_count(instance: object, attribute: attrs.Attribute[Any], value: object) 
         raise ValueError(f"'{attribute.name}' must be at least 1, not {value}")
 
 
-def _is_count_if_any(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _is_count(instance, attribute, value)
+_is_count_if_any: Any = validators.optional(_is_count)
 
 
 @attrs.frozen
@@ -176,6 +174,28 @@ class Faults:
         if fault is None or fault.kind not in kinds:
             return frozenset()
         return frozenset(self._dice.sample(range(count), min(count, fault.records)))
+
+    def strikes(self, fault: Fault | None, count: int, errors: Mapping[int, Exception]) -> Strikes:
+        """Return what befalls *count* records, of which some are refused with *errors*."""
+        dropped = self.pick(fault, count, FaultKind.DROP)
+        return Strikes(errors, dropped, () if fault is None or fault.applied else dropped)
+
+
+@attrs.frozen
+class Strikes:
+    """What befalls the records of a request, by their index."""
+
+    errors: Mapping[int, Exception] = attrs.field(factory=dict)
+    """Why a record is refused."""
+    dropped: Collection[int] = ()
+    """Records that have no part in the answer."""
+    skipped: Collection[int] = ()
+    """Those of them that are not even looked at."""
+
+    def check(self, index: int) -> None:
+        """Raise the error of a record that is to be refused."""
+        if index in self.errors:
+            raise self.errors[index]
 
 
 def faults_of(given: Faults | Fault | Iterable[Fault] | None, seed: int) -> Faults:

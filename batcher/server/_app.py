@@ -1,15 +1,17 @@
-"""The Write API as an ASGI app: routes, and how answers and problems become responses."""
+"""The Write API as an ASGI app: routes, and how answers, pages of them and problems become responses."""
 
 from __future__ import annotations
 
 import json
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 import anyio
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,20 +22,18 @@ from batcher.destinations._http.arguments import at_least_one
 from batcher.events import Event
 from batcher.policies import AutoBatchPolicy, Limits, Seconds, to_seconds
 from batcher.server._asgi import CLIENT_CLOSED_REQUEST, Reader, app_of
-from batcher.server._guards import Keys, Turnstile
-from batcher.server._members import BadRequest
-from batcher.server._metrics import CONTENT_TYPE, Metrics
+from batcher.server._guards import Keys, Rules, Turnstile
+from batcher.server._metrics import Metrics
 from batcher.server._openapi.document import document
 from batcher.server._operations import Operation
-from batcher.server._pages import page_of, paging
 from batcher.server._problems import Problem, log_event, log_failure
-from batcher.server._requests import Installation, name_of, request_of
-from batcher.server._rules import Rules
+from batcher.server._requests import BadRequest, Installation, name_of, request_of
 from batcher.server._service import SYNCHRONOUS_DEADLINE, Service
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 _INTEGRATION = "/v1/projects/{project}/integrations/{integration}"
 _OPERATION = "/v1/projects/{project}/operations/{operation}"
+_DEFAULT_PAGE, _MAX_PAGE = 200, 1000
 
 
 class _JSON(JSONResponse):
@@ -116,16 +116,16 @@ class Api:
 
     async def _outcomes(self, request: Request) -> Response:
         operation = self._named(request)
-        size, token = paging(request)
+        size, token = _paging(request)
         first = token or 0
         following = first + size if first + size < len(operation.fates) else None
-        return _JSON(page_of(operation.outcomes(first, size), following))
+        return _JSON(_page_of(operation.outcomes(first, size), following))
 
     async def _operations(self, request: Request) -> Response:
         installation = Installation(*_names(request, "project", "integration", "installation"))
-        size, token = paging(request)
+        size, token = _paging(request)
         found, following = self._service.operations.page(installation, token, size)
-        return _JSON(page_of([each.to_json() for each in found], following))
+        return _JSON(_page_of([each.to_json() for each in found], following))
 
     def _named(self, request: Request) -> Operation:
         project, name = _names(request, "project", "operation")
@@ -144,7 +144,7 @@ class Api:
         return _JSON({"status": "ok"})
 
     async def _show_metrics(self, request: Request) -> Response:
-        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _openapi(self, request: Request) -> Response:
         return _JSON(self._document)
@@ -219,3 +219,35 @@ def write_api(
 
 def _names(request: Request, *parameters: str) -> list[str]:
     return [name_of(request.path_params[each]) for each in parameters]
+
+
+def _paging(request: Request) -> tuple[int, int | None]:
+    """Return the size of the page, and where it begins."""
+    given = request.query_params.get("pageSize", str(_DEFAULT_PAGE))
+    if not (given.isdecimal() and given.isascii() and len(given) < 5 and 1 <= int(given) <= _MAX_PAGE):
+        raise _issue("pageSize", f"pageSize must be a whole number from 1 to {_MAX_PAGE}")
+    token = request.query_params.get("pageToken")
+    return int(given), None if token is None else _position(token)
+
+
+def _page_of(results: list[dict[str, Any]], following: int | None) -> dict[str, Any]:
+    """Return a page of *results*; *following* is where the next one begins, if there is one."""
+    if following is None:
+        return {"results": results, "pagination": {"done": True}}
+    token = urlsafe_b64encode(str(following).encode()).decode()
+    return {"results": results, "pagination": {"done": False, "nextPageToken": token}}
+
+
+def _position(token: str) -> int:
+    try:
+        position = urlsafe_b64decode(token.encode()).decode("ascii")
+    except ValueError:
+        position = ""
+    if not (position.isdecimal() and len(position) < 20):
+        raise _issue("pageToken", "pageToken must be the nextPageToken of an earlier page")
+    return int(position)
+
+
+def _issue(name: str, detail: str) -> Problem:
+    issue = {"in": "query", "name": name, "detail": detail}
+    return Problem(400, detail, extra={"issues": [issue]})

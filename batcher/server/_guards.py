@@ -1,4 +1,4 @@
-"""What stands before every request: who asks, and how many at a time."""
+"""What stands before every request: who asks, how many at a time, and what is allowed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import attrs
 from starlette.requests import Request
 
 from batcher.server._problems import Problem
+from batcher.server._requests import Installation, WriteRequest
+from batcher.writes import WriteType
 
 # Seconds after which a request that found the server busy may come again.
 _COME_BACK = 1.0
@@ -43,10 +45,8 @@ class Keys:
         if given is None:
             raise Problem(401, "the header X-Api-Key is missing", "send your API key in the header X-Api-Key")
         digest = sha256(given.encode()).digest()
-        found = False
-        for known in self._digests:  # all of them, so that the time taken says nothing of any key
-            found |= compare_digest(digest, known)
-        if not found:
+        # Compared with all of them, so that the time taken says nothing of any key.
+        if not sum(compare_digest(digest, known) for known in self._digests):
             raise Problem(401, "the API key is not known", "check the API key in the header X-Api-Key")
 
 
@@ -70,3 +70,33 @@ class Turnstile:
             yield
         finally:
             self.inside -= 1
+
+
+@attrs.frozen(kw_only=True)
+class Rules:
+    """What this server allows, and for how long it waits and remembers."""
+
+    deletion_enabled: Collection[str]
+    """Objects whose records may be deleted."""
+    installations: Collection[Installation] | None
+    """Whose records may be written; None for everybody's. All go to the one destination."""
+    synchronous_deadline: float
+    """Seconds for which a synchronous write is sent and tried again."""
+    keep_for: float
+    """Seconds for which an ended operation can be read."""
+    keep_records: int
+    """Records of ended operations that are kept at most."""
+
+    def check(self, request: WriteRequest) -> None:
+        """Let a request pass that is allowed.
+
+        :raises Problem: it is not
+        """
+        if self.installations is not None and request.installation not in self.installations:
+            raise Problem(404, "no such installation", "check the project, the integration and the groupRef")
+        if request.type is WriteType.DELETE and request.object not in self.deletion_enabled:
+            raise Problem(
+                403,
+                "deletion is not enabled for this object",
+                "name the object where the server is started: batcher serve --allow-delete, or deletion_enabled=",
+            )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from batcher.events import Event, EventKind
 from batcher.server._service import Service
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _RECORDS = (1, 2, 5, 10, 20, 50, 75, 99, 100, 200)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -20,21 +19,17 @@ class Metrics:
     """Counts requests and calls."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "batcher_requests", "Requests answered.", ("endpoint", "status"), registry=self.registry
-        )
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter("batcher_requests", "Requests answered.", ("endpoint", "status"), registry=registry)
         self._request_seconds = Histogram(
-            "batcher_request_seconds", "Time to answer.", ("endpoint",), buckets=_SECONDS, registry=self.registry
+            "batcher_request_seconds", "Time to answer.", ("endpoint",), buckets=_SECONDS, registry=registry
         )
-        self._flushes = Counter("batcher_flushes", "Batches sent, by reason.", ("reason",), registry=self.registry)
+        self._flushes = Counter("batcher_flushes", "Batches sent, by reason.", ("reason",), registry=registry)
         self._call_records = Histogram(
-            "batcher_call_records", "Records of one call.", buckets=_RECORDS, registry=self.registry
+            "batcher_call_records", "Records of one call.", buckets=_RECORDS, registry=registry
         )
-        self._call_seconds = Histogram(
-            "batcher_call_seconds", "Time of one call.", buckets=_SECONDS, registry=self.registry
-        )
-        self._retried = Counter("batcher_retried_records", "Records to be sent again.", registry=self.registry)
+        self._call_seconds = Histogram("batcher_call_seconds", "Time of one call.", buckets=_SECONDS, registry=registry)
+        self._retried = Counter("batcher_retried_records", "Records to be sent again.", registry=registry)
 
     def observe_request(self, endpoint: str, status: int, seconds: float) -> None:
         """Count one answer."""

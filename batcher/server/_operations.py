@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -83,12 +83,10 @@ class Operation:
 
     def outcomes(self, first: int, size: int) -> list[dict[str, Any]]:
         """Return the fates of *size* records from index *first*, as JSON."""
-        pairs = enumerate(self.fates[first : first + size], first)
-        return [_under_way(index) if fate is None else fate.to_json(index) for index, fate in pairs]
-
-
-def _under_way(index: int) -> dict[str, Any]:
-    return {"index": index, "outcome": "in_progress", "applied": "maybe"}
+        return [
+            {"index": index, "outcome": "in_progress", "applied": "maybe"} if fate is None else fate.to_json(index)
+            for index, fate in enumerate(self.fates[first : first + size], first)
+        ]
 
 
 class Operations:
@@ -149,12 +147,10 @@ class Operations:
         :param before: only operations with a smaller number
         """
         self._forget_old()
-        found = list(islice(self._from(installation, before), size + 1))
-        return found[:size], found[size - 1].number if len(found) > size else None
-
-    def _from(self, installation: Installation, before: int | None) -> Iterator[Operation]:
         newest_first = reversed(self._by_installation.get(installation, {}).values())
-        return (each for each in newest_first if before is None or each.number < before)
+        older = (each for each in newest_first if before is None or each.number < before)
+        found = list(islice(older, size + 1))
+        return found[:size], found[size - 1].number if len(found) > size else None
 
     @property
     def in_progress(self) -> int:

@@ -13,7 +13,6 @@ import attrs
 from batcher.events import Event
 from batcher.outcomes import NotWritten, Unknown
 
-SUBSYSTEM = "write"
 logger = logging.getLogger("batcher.server")
 
 
@@ -65,7 +64,7 @@ class Problem(Exception):
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
-            "subsystem": SUBSYSTEM,
+            "subsystem": "write",
             "time": timestamp(now),
             "requestId": request_id,
             "retryable": self.retry_after is not None,

@@ -13,21 +13,19 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from batcher._shell.receipts import Receipt
 from batcher.destinations import Destination
-from batcher.errors import BatcherClosed, BatcherError, InvalidGroup, InvalidRecord, Overloaded
+from batcher.errors import BatcherClosed, BatcherError, InvalidGroup, InvalidRecord, Overloaded, RecordError
 from batcher.events import Hook
-from batcher.outcomes import NotWritten, Rejected, Unknown
+from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
 from batcher.server._answers import Answer, accepted, batch, single
 from batcher.server._fates import Fate, fate_of
-from batcher.server._members import BadRequest
+from batcher.server._guards import Rules
 from batcher.server._operations import Operation, Operations
-from batcher.server._outcomes import outcomes_of
 from batcher.server._problems import Problem, log_failure
-from batcher.server._requests import MAX_HOURS, MAX_MINUTES, MAX_RECORDS, WriteRequest
-from batcher.server._rules import Rules
+from batcher.server._requests import MAX_HOURS, MAX_MINUTES, MAX_RECORDS, BadRequest, WriteRequest
 from batcher.server._windows import WindowedDestination, WindowedWrite, Windows, key_of
 from batcher.writer import Writer
-from batcher.writes import Write
+from batcher.writes import Write, check_write
 
 # A synchronous write begins its last call within 10 seconds, and that takes 20 at most: Ampersand's own SDK for agents
 # gives up after 30.
@@ -68,13 +66,8 @@ class Service:
         auto_batch = auto_batch or AutoBatchPolicy()
         self.windows = Windows(self._operations, min(MAX_RECORDS, auto_batch.max_records))
         self._limits = limits or LIMITS
-        self.writer = Writer(
-            WindowedDestination(destination),
-            auto_batch=auto_batch,
-            retry=_RETRY,
-            limits=self._limits,
-            on_event=on_event,
-        )
+        windowed = WindowedDestination(destination)
+        self.writer = Writer(windowed, auto_batch=auto_batch, retry=_RETRY, limits=self._limits, on_event=on_event)
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._making_room = False
@@ -123,13 +116,45 @@ class Service:
             raise Problem(503, "the server is stopping", retry_after=_COME_BACK) from None
 
     async def _synchronous(self, request: WriteRequest) -> Answer:
-        outcomes = await outcomes_of(self.writer, self._destination, request, self.rules.synchronous_deadline)
+        outcomes = await self._outcomes(request, self.rules.synchronous_deadline)
         fates = [fate_of(outcome) for outcome in outcomes]
         operation = self._begin(request)
         self._settle_all(operation, fates)
         if request.is_batch:
             return batch(operation.id, fates, request.type)
         return single(operation.id, fates[0], request.type)
+
+    async def _outcomes(self, request: WriteRequest, deadline: float) -> Sequence[Outcome]:
+        """Write the records of a request and wait for what becomes of them, in their order.
+
+        :raises InvalidGroup: the batch as a whole breaks a rule of groups
+        """
+        if not request.is_batch:
+            try:
+                outcome: Any = await self.writer.submit(request.writes[0], deadline=deadline)
+            except RecordError as error:
+                outcome = error.outcome
+            # A destination may also return plain values.
+            return [outcome if isinstance(outcome, Outcome) else Written(data=outcome)]
+        try:
+            return await self.writer.submit_all(request.writes, deadline=deadline, all_or_none=request.all_or_none)
+        except InvalidGroup:
+            refused = self._refused(request.writes)
+            if not refused:
+                raise
+        rolled_back = RolledBack(tuple(refused), [error for each in refused.values() for error in each.errors])
+        return [refused.get(index, rolled_back) for index in range(len(request.writes))]
+
+    def _refused(self, writes: Sequence[Write]) -> dict[int, Rejected]:
+        """Name the members of a group that can never be written; none if it is the group as a whole that cannot."""
+        refused: dict[int, Rejected] = {}
+        for index, write in enumerate(writes):
+            try:
+                check_write(write)
+                self._destination.encode(write)
+            except InvalidRecord as error:
+                refused[index] = Rejected((error.detail,))
+        return refused
 
     def _auto_batched(self, request: WriteRequest, max_delay: float) -> Answer:
         now = anyio.current_time()
@@ -164,13 +189,11 @@ class Service:
     def _submit(self, request: WriteRequest, write: Write) -> Receipt[Any] | Fate:
         try:
             return self.writer.submit_nowait(write, deadline=request.retry_deadline)
-        except InvalidRecord as error:
+        except (InvalidRecord, Overloaded) as error:
             if not request.is_batch:
                 raise
-            return fate_of(Rejected((error.detail,)))
-        except Overloaded:
-            if not request.is_batch:
-                raise
+            if isinstance(error, InvalidRecord):
+                return fate_of(Rejected((error.detail,)))
             return fate_of(NotWritten("too many records were pending"))
 
     async def _asynchronous_group(self, request: WriteRequest) -> Answer:
@@ -187,7 +210,7 @@ class Service:
         operation = self._begin(request)
         task_status.started(operation)  # which resumes the other side not before this one waits
         try:
-            outcomes = await outcomes_of(self.writer, self._destination, request, request.retry_deadline)
+            outcomes = await self._outcomes(request, request.retry_deadline)
         except InvalidGroup as error:
             outcomes = [Rejected((error.detail,))] * len(request.writes)
         except BatcherClosed:

@@ -10,8 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batcher import Association, Write, WriteType
-from batcher.server._members import BadRequest
-from batcher.server._requests import Installation, WriteRequest, name_of, request_of
+from batcher.server._requests import BadRequest, Installation, WriteRequest, name_of, request_of
 
 BASE = {"groupRef": "g", "type": "create"}
 ONE = {**BASE, "record": {"a": 1}}

@@ -11,8 +11,8 @@ from batcher import Limits, Retry, WriteType, Written
 from batcher.destinations import SQLite
 from batcher.server import Installation
 from batcher.server._fates import fate_of
+from batcher.server._guards import Rules
 from batcher.server._requests import request_of
-from batcher.server._rules import Rules
 from batcher.server._service import Service
 from tests.server.helpers import HOUR, MINUTE, Scripted, asynchronous, create, group, serving, update, windowed
 

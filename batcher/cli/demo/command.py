@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -15,8 +16,7 @@ import attrs
 
 from batcher.cli._errors import CommandError, ExitCode, require, require_server
 from batcher.cli._signals import watch_signals
-from batcher.cli.demo.figures import Run
-from batcher.cli.demo.workload import Contact, Workload, workload
+from batcher.cli.demo.workload import Contact, Run, Workload, workload
 from batcher.destinations import Destination
 from batcher.destinations.sqlite import SQLite, Table
 from batcher.errors import InvalidRecord, RecordError, error_for
@@ -98,10 +98,7 @@ async def _compare(scale: Scale) -> None:
         f"A call takes {scale.delay * 1000:g} ms, and {Limits().max_lane_in_flight} calls may be out at a time.\n"
         + ("Each is a request to a Write API on a loopback socket.\n" if scale.http else "")
     )
-    with (
-        TemporaryDirectory(prefix="batcher-demo-", ignore_cleanup_errors=True) as folder,
-        demonstrating() as show,
-    ):
+    with TemporaryDirectory(prefix="batcher-demo-", ignore_cleanup_errors=True) as folder, demonstrating() as show:
         alone, together = AutoBatchPolicy(max_records=1), AutoBatchPolicy()
         progress = show("one call each (sample)", sample.records)
         one_by_one = await _write(Path(folder, "sample.db"), sample, scale, alone, progress)
@@ -138,10 +135,34 @@ async def _write(
     return run
 
 
-def _behind_http(database: SQLite) -> AbstractAsyncContextManager[Destination]:
-    from batcher.cli.demo.http import behind_http
+@asynccontextmanager
+async def _behind_http(database: SQLite) -> AsyncIterator[Destination]:
+    """Serve *database* on a port of this machine that is free; yields what writes to it through the Write API."""
+    import httpx
 
-    return behind_http(database)
+    from batcher.cli._listening import Listener, listening
+    from batcher.destinations import Ampersand
+    from batcher.server import write_api
+
+    key = secrets.token_urlsafe()
+    # Requests are counted and compared, so the server has no record wait for others.
+    app = write_api(database, api_keys=[key], auto_batch=AutoBatchPolicy(max_delay=0))
+    listener = Listener.bind("127.0.0.1", 0)
+    async with (
+        listening(app, listener, shutdown_timeout=5),
+        # A proxy that the environment names does not lead back to this machine.
+        httpx.AsyncClient(trust_env=False, timeout=30) as client,
+    ):
+        yield Ampersand(
+            "demo",
+            "crm",
+            api_key=key,
+            group_ref="demo",
+            provider="salesforce",  # this server, too, keeps results complete and in order
+            client=client,
+            base_url=listener.address,
+            platform_url=listener.address,
+        )
 
 
 async def _call(crm: Writer, contacts: Iterator[Contact], run: Run) -> None:

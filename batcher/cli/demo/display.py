@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from batcher.cli.demo.figures import Run
+from batcher.cli.demo.workload import Run
 
 
 @contextmanager

@@ -1,15 +1,21 @@
-"""Made-up contacts for the demo: always the same ones, and some of them faulty in the usual ways."""
+"""What the demo writes, and what is measured meanwhile.
+
+The contacts are made up, always the same ones, and some of them faulty in the usual ways.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import Any, Final
 
 import attrs
 
+from batcher.outcomes import Outcome, Rejected
+
 Contact = dict[str, Any]
 
-_FIRST: Final = (
+_FIRST = (
     "Ada",
     "Björn",
     "Chloé",
@@ -23,9 +29,9 @@ _FIRST: Final = (
     "Nnamdi",
     "Priya",
 )
-_LAST: Final = ("Lovelace", "Strauß", "Nguyễn", "O'Neil", "Almeida", "Okafor", "Hopper", "Singh", "García", "Tanaka")
-_COMPANY: Final = ("Initech", "Globex", "Müller & Söhne", "Hooli", "Café Zoé", "Stark Industries", "东方贸易")
-_CITY: Final = ("Zürich", "São Paulo", "Kraków", "Lagos", "Portland", "Reykjavík", "大阪", "Bengaluru")
+_LAST = ("Lovelace", "Strauß", "Nguyễn", "O'Neil", "Almeida", "Okafor", "Hopper", "Singh", "García", "Tanaka")
+_COMPANY = ("Initech", "Globex", "Müller & Söhne", "Hooli", "Café Zoé", "Stark Industries", "东方贸易")
+_CITY = ("Zürich", "São Paulo", "Kraków", "Lagos", "Portland", "Reykjavík", "大阪", "Bengaluru")
 
 # One in so many records is at fault. Rare enough to be realistic, and each kind shows in 10,000.
 _NO_EMAIL: Final = 97
@@ -79,3 +85,37 @@ def _contact(random: Random, number: int) -> Contact:
         "lifetime_value": round(random.lognormvariate(6, 1), 2),
         "subscribed": random.random() < 0.4,
     }
+
+
+@attrs.define(eq=False)
+class Run:
+    """What was measured while a workload was written."""
+
+    records: int
+    """Records to write."""
+    calls: int = 0
+    seconds: float = 0.0
+    """From the first submit to the last outcome."""
+    stored: int = 0
+    """Records that the database holds in the end."""
+    at_the_edge: int = 0
+    """Records refused without any call; part of the rejected ones."""
+    kinds: Counter[str] = attrs.field(factory=Counter, init=False)
+    """Outcome kind to records."""
+    waits: list[float] = attrs.field(factory=list, init=False)
+    """Seconds that each caller waited, a group counting once per record."""
+    examples: dict[str, tuple[Contact, str]] = attrs.field(factory=dict, init=False)
+    """Outcome kind, or error code of a rejection, to a record and what its caller was told."""
+
+    def wait(self, percent: float) -> float:
+        """Return the wait that *percent* of the records did not exceed, in seconds (nearest rank)."""
+        ranked = sorted(self.waits)
+        return ranked[max(0, -int(-len(ranked) * percent // 100) - 1)]
+
+    def settle(self, contact: Contact, outcome: Outcome, waited: float, told: object) -> None:
+        """Take in the fate of one record."""
+        self.kinds[outcome.kind] += 1
+        self.waits.append(waited)
+        name = outcome.errors[0].code or outcome.kind if isinstance(outcome, Rejected) else outcome.kind
+        words = f"{type(told).__name__}: {told}" if isinstance(told, Exception) else repr(told)
+        self.examples.setdefault(name, (contact, words))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from batcher.cli._errors import CommandError
-from batcher.cli.destinations import ampersand, providers, sqlite
+from batcher.cli.destinations import providers, sqlite
 from batcher.cli.destinations.credentials import add_credentials_argument
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _PROVIDERS: Kinds = {
 }
 FOR_A_FILE: Kinds = {
     "sqlite": Kind("PATH", sqlite.ARGUMENTS, sqlite.one_object),
-    "ampersand": Kind("PROJECT/INTEGRATION", ampersand.ARGUMENTS, ampersand.make),
+    "ampersand": Kind("PROJECT/INTEGRATION", providers.AMPERSAND_ARGUMENTS, providers.ampersand),
     **_PROVIDERS,
 }
 """Of ``batcher load``, which writes one object."""
@@ -53,7 +53,7 @@ def add_destination_arguments(parser: argparse.ArgumentParser, kinds: Kinds, *, 
     parser.add_argument("--to", required=default is None, default=default, metavar="PLACE", help=what)
     sqlite.add_arguments(parser, "FIELD" if kinds is FOR_A_FILE else "OBJECT.FIELD")
     if "ampersand" in kinds:
-        ampersand.add_arguments(parser)
+        providers.add_ampersand_arguments(parser)
     servers = " or ".join(name for name, kind in kinds.items() if "base_url" in kind.arguments)
     parser.add_argument("--base-url", metavar="URL", help=f"{servers}: another server than the real one")
     add_credentials_argument(parser)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batcher.cli._arguments import object_and_field
-from batcher.cli._errors import CommandError, refusing
+from batcher.cli._errors import CommandError, object_and_field, refusing
 
 if TYPE_CHECKING:
     from batcher.destinations import Destination
@@ -37,9 +36,8 @@ def one_object(arguments: argparse.Namespace, path: str) -> tuple[Destination, s
     place = Path(path).absolute()
     # An upsert finds its record by a field that no two records share.
     unique = [*arguments.unique, *([arguments.by] if arguments.by else [])]
-    return _opened(
-        str(place), {arguments.object: {"unique": unique, "required": arguments.required}}
-    ), f"sqlite:{place}"
+    rules = {arguments.object: {"unique": unique, "required": arguments.required}}
+    return _opened(str(place), rules), f"sqlite:{place}"
 
 
 def any_object(arguments: argparse.Namespace, path: str) -> tuple[Destination, str]:

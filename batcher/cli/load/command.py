@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -80,11 +80,9 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
     _check(arguments)
     destination, target = destination_of(arguments, FOR_A_FILE)
     rows = _rows(arguments)
-    with (
-        InputFile.open(arguments.file, rows) as input_file,
-        _results(arguments, rows, input_file, target) as results,
-    ):
-        tally = _tally(results, arguments)
+    with InputFile.open(arguments.file, rows) as input_file, _results(arguments, rows, input_file, target) as results:
+        unresolved = 0 if arguments.resend_unknown else sum(1 for _ in results.history.unresolved())
+        tally = Tally(skipped_written=results.history.written, skipped_unresolved=unresolved)
         began = monotonic()
         finished = False
         try:
@@ -93,7 +91,7 @@ async def load(arguments: argparse.Namespace) -> ExitCode:
                     input_file,
                     results,
                     destination,
-                    to_write=_to_write(arguments),
+                    to_write=partial(_to_write, arguments),
                     resend_unknown=arguments.resend_unknown,
                     tally=tally,
                     show=lambda: show_figures(input_file.offset, tally.settled, tally.failed),
@@ -152,18 +150,9 @@ def _results(
     return start(path, load, max_line=input_file.size)
 
 
-def _tally(results: ResultsFile, arguments: argparse.Namespace) -> Tally:
-    history = results.history
-    unresolved = 0 if arguments.resend_unknown else sum(1 for _ in history.unresolved())
-    return Tally(skipped_written=history.written, skipped_unresolved=unresolved)
-
-
-def _to_write(arguments: argparse.Namespace) -> Callable[[Row], NumberedWrite]:
-    def to_write(row: Row) -> NumberedWrite:
-        assert row.record is not None, "rows at fault are not submitted"
-        return NumberedWrite(arguments.object, arguments.type, row.record, by=arguments.by, line=row.line)
-
-    return to_write
+def _to_write(arguments: argparse.Namespace, row: Row) -> NumberedWrite:
+    assert row.record is not None, "rows at fault are not submitted"
+    return NumberedWrite(arguments.object, arguments.type, row.record, by=arguments.by, line=row.line)
 
 
 def _print_summary(tally: Tally, results: ResultsFile, seconds: float) -> None:

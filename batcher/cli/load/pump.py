@@ -30,10 +30,7 @@ from batcher.writer import Writer
 _WINDOW: Final = 2_000
 _WINDOW_BYTES: Final = 64 * 1024 * 1024
 _LIMITS: Final = Limits(
-    max_pending_records=_WINDOW,
-    max_lane_records=_WINDOW,
-    max_pending_bytes=_WINDOW_BYTES,
-    max_lane_bytes=_WINDOW_BYTES,
+    max_pending_records=_WINDOW, max_lane_records=_WINDOW, max_pending_bytes=_WINDOW_BYTES, max_lane_bytes=_WINDOW_BYTES
 )
 # Nobody waits for a single record here, so a batch may wait to be full: calls are what costs. No destination takes more
 # than 200 records in one, and most take 100.
@@ -100,11 +97,7 @@ class Pump:
 
     async def _write_all(self, tasks: anyio.abc.TaskGroup) -> None:
         async with Writer(
-            self._marking,
-            auto_batch=_AUTO_BATCH,
-            retry=_RETRY,
-            limits=_LIMITS,
-            on_event=lambda _: self._woken.set(),
+            self._marking, auto_batch=_AUTO_BATCH, retry=_RETRY, limits=_LIMITS, on_event=lambda _: self._woken.set()
         ) as writer:
             try:
                 await anyio.to_thread.run_sync(self.results.begin)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import attrs
 
-from batcher.cli._arguments import check_port, object_and_field
-from batcher.cli._errors import CommandError, ExitCode, require_server
+from batcher.cli._errors import CommandError, ExitCode, check_port, object_and_field, require_server
 from batcher.cli._signals import watch_signals
 
 if TYPE_CHECKING:
@@ -73,20 +72,13 @@ async def serve(sandbox: Sandbox, listener: Listener, seconds: float) -> ExitCod
     async with anyio.create_task_group() as tasks:
         await tasks.start(watch_signals, stopping.set)
         async with listening(sandbox.app, listener, shutdown_timeout=_PATIENCE, protocol=BreakableProtocol):
-            print(_greeting(sandbox, listener.address), flush=True)
+            credentials = [f"{name}: {value}" for name, value in sandbox.credentials().items()]
+            faults = f"Faults: {listener.address}/sandbox/faults"
+            print(f"{type(sandbox).__name__} at {listener.address}", *credentials, faults, sep="\n", flush=True)
             with anyio.move_on_after(seconds):
                 await stopping.wait()
         tasks.cancel_scope.cancel()
     return ExitCode.OK
-
-
-def _greeting(sandbox: Sandbox, address: str) -> str:
-    lines = [
-        f"{type(sandbox).__name__} at {address}",
-        *(f"{name}: {value}" for name, value in sandbox.credentials().items()),
-        f"Faults: {address}/sandbox/faults",
-    ]
-    return "\n".join(lines)
 
 
 def _sandbox(arguments: argparse.Namespace) -> Sandbox:

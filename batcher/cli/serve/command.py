@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import attrs
 
-from batcher.cli._arguments import check_port
-from batcher.cli._errors import CommandError, ExitCode, first_of, refusing, require_server
+from batcher.cli._errors import CommandError, ExitCode, check_port, first_of, refusing, require_server
 from batcher.cli._signals import watch_signals
 from batcher.cli.destinations.choosing import FOR_A_SERVER, add_destination_arguments, destination_of
 from batcher.cli.destinations.credentials import add_key_argument, read_keys

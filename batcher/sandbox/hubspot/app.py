@@ -12,13 +12,12 @@ from starlette.requests import Request
 
 from batcher.destinations._http.decoding import NotJSON
 from batcher.sandbox._app import Sandbox
-from batcher.sandbox._calls import Handler, Refused
+from batcher.sandbox._calls import Refused
 from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._tokens import bearer_of
 from batcher.sandbox.hubspot.answers import Problem, bad_grant, bad_json, throttled
 from batcher.sandbox.hubspot.batches import Batches
-from batcher.sandbox.hubspot.handlers.batches import BatchHandlers
-from batcher.sandbox.hubspot.handlers.records import RecordHandlers
+from batcher.sandbox.hubspot.handlers import BatchHandlers, RecordHandlers
 from batcher.sandbox.hubspot.limits import HubSpotLimits, Meter
 from batcher.sandbox.hubspot.records import DEFAULT_OBJECTS, HubSpotObject, Records
 
@@ -64,17 +63,10 @@ class HubSpotSandbox(Sandbox):
         self._serve(BatchHandlers(batches, self.faults, created_status), RecordHandlers(batches, records))
 
     def _serve(self, many: BatchHandlers, one: RecordHandlers) -> None:
-        verbs: dict[str, Handler] = {
-            "create": many.create,
-            "update": many.update,
-            "upsert": many.upsert,
-            "archive": many.archive,
-            "read": many.read,
-        }
         for version in ("v1", "v3"):
             self._route(f"/oauth/{version}/token", "POST", self._issue, admitted=True)
         for root in _OBJECTS:
-            for verb, handler in verbs.items():
+            for verb, handler in many.verbs().items():
                 self._route(f"{root}/batch/{verb}", "POST", handler)
             self._route(root, "POST", one.create)
             self._route(f"{root}/{{id}}", "GET", one.read)
@@ -124,8 +116,4 @@ class HubSpotSandbox(Sandbox):
             raise bad_grant("BAD_CLIENT_ID", "missing or unknown client id")
         if form.get("refresh_token") != self.REFRESH_TOKEN:
             raise bad_grant("BAD_REFRESH_TOKEN", "missing or unknown refresh token")
-        return {
-            "refresh_token": self.REFRESH_TOKEN,
-            "expires_in": int(self.tokens.lifetime),
-            "token_type": "bearer",
-        }
+        return {"refresh_token": self.REFRESH_TOKEN, "expires_in": int(self.tokens.lifetime), "token_type": "bearer"}

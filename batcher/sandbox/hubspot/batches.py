@@ -18,8 +18,8 @@ from typing import Any
 
 import attrs
 
+from batcher.sandbox._faults import Strikes
 from batcher.sandbox._store import Row
-from batcher.sandbox._strikes import Strikes
 from batcher.sandbox.hubspot.answers import Done, Problem, bad_json, not_found, to_json
 from batcher.sandbox.hubspot.associations import links_of
 from batcher.sandbox.hubspot.records import ID, Records, check_all, shuffled

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from batcher.sandbox._calls import PlainRefusal, Refused
 from batcher.sandbox._store import Row
 
-LOCKED: Final = "UNABLE_TO_LOCK_ROW"
 _ROLLED_BACK: Final = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
 
 
@@ -32,25 +31,11 @@ class ItemError(Refused):
         return JSONResponse([{"message": self.message, "errorCode": self.code, "fields": list(self.fields)}], 400)
 
 
-class CallError(Refused):
-    """Why a call is refused as a whole.
-
-    :param code: the errorCode
-    """
+class CallError(PlainRefusal):
+    """Why a call is refused as a whole."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-    @property
-    def body(self) -> list[dict[str, str]]:
-        """What is said of it."""
-        return [{"message": str(self), "errorCode": self.code}]
-
-    def to_response(self) -> Response:
-        """Return the answer."""
-        return JSONResponse(self.body, self.status)
+        super().__init__(status, [{"message": message, "errorCode": code}])
 
 
 def bad_grant(code: str, message: str) -> Refused:
@@ -93,7 +78,7 @@ def not_found() -> CallError:
     return CallError(404, "NOT_FOUND", "The requested resource does not exist")
 
 
-def not_supported(type: str) -> CallError:
+def unsupported(type: str) -> CallError:
     """Return what is said of a type that does not exist."""
     return CallError(400, "INVALID_TYPE", f"sObject type '{type}' is not supported.")
 

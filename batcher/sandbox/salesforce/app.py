@@ -20,9 +20,7 @@ from batcher.sandbox._faults import Fault, Faults
 from batcher.sandbox._tokens import bearer_of
 from batcher.sandbox.salesforce.answers import CallError, not_found
 from batcher.sandbox.salesforce.batches import Batches
-from batcher.sandbox.salesforce.handlers.batches import BatchHandlers
-from batcher.sandbox.salesforce.handlers.queries import QueryHandlers
-from batcher.sandbox.salesforce.handlers.records import RecordHandlers
+from batcher.sandbox.salesforce.handlers import BatchHandlers, QueryHandlers, RecordHandlers
 from batcher.sandbox.salesforce.inputs import wanted
 from batcher.sandbox.salesforce.records import DEFAULT_OBJECTS, Records, SalesforceObject
 from batcher.sandbox.salesforce.tokens import Grants, Verify

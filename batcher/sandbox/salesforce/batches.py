@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from batcher.sandbox._faults import Strikes
 from batcher.sandbox._store import Row
-from batcher.sandbox._strikes import Strikes
 from batcher.sandbox.salesforce.answers import ItemError, failure, rolled_back, success
 from batcher.sandbox.salesforce.inputs import Input
 from batcher.sandbox.salesforce.records import Records, fold

@@ -10,7 +10,7 @@ import attrs
 
 from batcher.destinations._http.decoding import NotJSON
 from batcher.sandbox._calls import Call
-from batcher.sandbox.salesforce.answers import CallError, not_supported
+from batcher.sandbox.salesforce.answers import CallError, unsupported
 from batcher.sandbox.salesforce.ids import to_long
 from batcher.sandbox.salesforce.records import ATTRIBUTES, Records
 
@@ -40,7 +40,7 @@ def inputs_of(records: Records, given: Any) -> list[Input]:
     inputs = [Input(_type_of(each), each) for each in given]
     for input in inputs:
         if records.describe(input.type) is None:
-            raise not_supported(input.type)
+            raise unsupported(input.type)
     _check_runs(inputs)
     return inputs
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batcher.server._members import MAX_NAME
-from batcher.server._requests import MAX_HOURS, MAX_MINUTES, MAX_RECORDS
+from batcher.server._requests import MAX_HOURS, MAX_MINUTES, MAX_NAME, MAX_RECORDS
 
 FREE = {"type": "object", "additionalProperties": True}
 TEXT = {"type": "string"}

@@ -14,8 +14,7 @@ import pytest
 
 from batcher.cli._errors import CommandError, ExitCode
 from batcher.cli.demo import command as demo
-from batcher.cli.demo.figures import Run
-from batcher.cli.demo.workload import workload
+from batcher.cli.demo.workload import Run, workload
 from batcher.destinations import sqlite
 
 SMALL = demo.Scale(records=1_200, groups=4, callers=60, delay=0.001)

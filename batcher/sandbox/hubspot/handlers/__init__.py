@@ -1,1 +1,0 @@
-"""HubSpot's requests: from HTTP to batches and records, and back."""

@@ -1,1 +1,0 @@
-"""Salesforce's requests: from HTTP to collections, records and queries, and back."""
