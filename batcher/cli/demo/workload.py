@@ -15,20 +15,7 @@ from batcher.outcomes import Outcome, Rejected
 
 Contact = dict[str, Any]
 
-_FIRST = (
-    "Ada",
-    "Björn",
-    "Chloé",
-    "Dmitri",
-    "Fatima",
-    "Grace",
-    "Håkon",
-    "Inés",
-    "Kofi",
-    "Mei",
-    "Nnamdi",
-    "Priya",
-)
+_FIRST = ("Ada", "Björn", "Chloé", "Dmitri", "Fatima", "Grace", "Håkon", "Inés", "Kofi", "Mei", "Nnamdi", "Priya")
 _LAST = ("Lovelace", "Strauß", "Nguyễn", "O'Neil", "Almeida", "Okafor", "Hopper", "Singh", "García", "Tanaka")
 _COMPANY = ("Initech", "Globex", "Müller & Söhne", "Hooli", "Café Zoé", "Stark Industries", "东方贸易")
 _CITY = ("Zürich", "São Paulo", "Kraków", "Lagos", "Portland", "Reykjavík", "大阪", "Bengaluru")
