@@ -13,9 +13,8 @@ import anyio
 from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, checked_headers, quoted
 from batcher.destinations._http.destination import HTTPDestination, ready
 from batcher.destinations._http.sender import Client
-from batcher.destinations.ampersand.answers import verdicts_of
+from batcher.destinations.ampersand.answers import Operation, operation_of, verdicts_of
 from batcher.destinations.ampersand.matching import same_id
-from batcher.destinations.ampersand.operations import Operation, operation_of
 from batcher.destinations.ampersand.requests import (
     BATCH_BYTES,
     ITEM_BYTES,

@@ -38,9 +38,8 @@ from batcher.destinations._http.answers import (
     wait_of,
 )
 from batcher.destinations._http.details import listed
-from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Lane
-from batcher.destinations.hubspot.results import blame_of, verdicts_of_results
+from batcher.destinations.hubspot.results import blame_of, details_of, verdicts_of_results
 from batcher.outcomes import ErrorDetail, NotWritten, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.

@@ -38,8 +38,7 @@ from batcher.destinations._http.answers import (
     unauthorized,
     wait_of,
 )
-from batcher.destinations._http.details import NO_REASON
-from batcher.destinations.salesforce.details import ROLLED_BACK, details_of, passing
+from batcher.destinations._http.details import NO_REASON, detail_of, listed
 from batcher.destinations.salesforce.matching import Result, check_order
 from batcher.destinations.salesforce.requests import Item
 from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
@@ -54,6 +53,17 @@ _WAY_OUT = "give one that has not ended, of a user who may use the API"
 _NO_WAY = 420
 # The usage of the app alone, "per-app-api-usage", has a name that ends in the same way.
 _USAGE = re.compile(r"(?:^|[\s,;])api-usage=(\d{1,18})/(\d{1,18})")
+_LOCKED = "UNABLE_TO_LOCK_ROW"
+_THROTTLED = "REQUEST_LIMIT_EXCEEDED"
+# The word for a record that was fine itself.
+_ROLLED_BACK = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
+_PASSING = frozenset({_LOCKED, _THROTTLED, "SERVER_UNAVAILABLE", _ROLLED_BACK})
+# What a trigger makes of trouble inside it.
+_OF_A_TRIGGER = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+_CROWDED = "Too many SOQL queries"
+# The names that errors have in results, in calls and in token requests.
+_MESSAGES = ("message", "error_description")
+_CODES = ("statusCode", "errorCode", "error")
 
 
 @attrs.frozen
@@ -117,7 +127,7 @@ def check_passing(status: int, body: Any, after: float | None) -> None:
     words = f"HTTP {status}"
     if status >= 500:
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
-    later = passing(details_of(body)) if status >= 400 else None
+    later = _passing(details_of(body)) if status >= 400 else None
     if later is not None:
         raise Retry(f"{words}: {later}", after, later.pause_lane)
     if status in (_TOO_MANY, _NO_WAY):
@@ -180,7 +190,7 @@ def _verdict(item: Item, result: Result) -> Verdict:
         data = None if result.created is None else {"created": result.created}
         # A record that was there keeps the id by which its caller knows it.
         return Written(item.record_id or result.record_id, data, [error.message for error in result.errors])
-    return passing(result.errors) or Rejected(result.errors or NO_REASON)
+    return _passing(result.errors) or Rejected(result.errors or NO_REASON)
 
 
 def _refused_group(results: Sequence[Result]) -> Refused | Retry:
@@ -188,11 +198,36 @@ def _refused_group(results: Sequence[Result]) -> Refused | Retry:
     blamed = {
         index: result.errors
         for index, result in enumerate(results)
-        if any(error.code != ROLLED_BACK for error in result.errors)
+        if any(error.code != _ROLLED_BACK for error in result.errors)
     }
-    later = passing([error for errors in blamed.values() for error in errors])
+    later = _passing([error for errors in blamed.values() for error in errors])
     if later is not None:
         return later
-    culprits = {index: errors for index, errors in blamed.items() if passing(errors) is None}
+    culprits = {index: errors for index, errors in blamed.items() if _passing(errors) is None}
     said = [error for result in results for error in result.errors]
     return Refused(tuple(dict.fromkeys(said)) or NO_REASON, culprits)
+
+
+def details_of(value: Any) -> tuple[ErrorDetail, ...]:
+    """Return the errors of a result, a call or a token request; each of their members may be missing."""
+    if isinstance(value, dict):  # some edges give one without a list around it
+        value = [value]
+    if not value:  # as in nearly every result
+        return ()
+    return tuple(detail_of(each, _MESSAGES, _CODES) for each in listed(value))
+
+
+def _passing(errors: Sequence[ErrorDetail]) -> Retry | None:
+    """Return when to try again if all of *errors* will pass; None if one stays, or if there is none."""
+    reasons = [reason for error in errors if (reason := _reason(error)) is not None]
+    if not reasons or len(reasons) < len(errors):
+        return None
+    return Retry(_THROTTLED, pause_lane=True) if _THROTTLED in reasons else Retry(reasons[0])
+
+
+def _reason(error: ErrorDetail) -> str | None:
+    if error.code in _PASSING:
+        return error.code
+    if _LOCKED in error.message:  # a trigger or a flow ran into the lock, and the code is theirs
+        return _LOCKED
+    return _CROWDED if error.code == _OF_A_TRIGGER and _CROWDED in error.message else None
