@@ -24,18 +24,7 @@ from typing import Any
 import attrs
 
 from batcher._retry_after import seconds_until
-from batcher.destinations._http.answers import (
-    HAS_MOVED,
-    MOVED,
-    UNAUTHORIZED,
-    Answer,
-    Contradiction,
-    json_of,
-    refused,
-    succeeded,
-    unauthorized,
-    wait_of,
-)
+from batcher.destinations._http.answers import HAS_MOVED, MOVED, Answer, Contradiction, json_of, refused, wait_of
 from batcher.destinations._http.details import NO_REASON, listed, sentence, text_in, texts
 from batcher.destinations.ampersand.requests import Item, Provider
 from batcher.destinations.ampersand.results import (
@@ -52,6 +41,7 @@ from batcher.writes import WriteType
 
 _SAME_FOR_EACH = frozenset({402, 403, 404, 405, 410})
 _NOT_NOW = frozenset({408, 425, 429})
+_CREDENTIALS = ("API key", "give an api_key that is valid for the project")
 # What the service gives for an operation that it could not open.
 _NIL_OPERATION = "00000000-0000-0000-0000-000000000000"
 
@@ -91,7 +81,7 @@ def verdicts_of(
     """
     count = len(items)
     body = json_of(answer)
-    if answer.status != 422 and not succeeded(answer):
+    if answer.status != 422 and not 200 <= answer.status < 300:
         return _by_status(answer, body, count, all_or_none, now)
     if answer.flaw is not None:
         raise Retry(f"HTTP {answer.status}: {answer.flaw}", applied="maybe")
@@ -153,12 +143,8 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
     if status in MOVED:
         return [Rejected(ErrorDetail(HAS_MOVED, words))] * count
-    if not 400 <= status < 500:
-        return [Unknown(words)] * count
-    if status in UNAUTHORIZED:
-        return [unauthorized(status, "API key", "give an api_key that is valid for the project")] * count
-    errors = reasons_of(answer, body)
-    return refused(status, errors, count, alike=status in _SAME_FOR_EACH, all_or_none=all_or_none)
+    errors, alike = reasons_of(answer, body), status in _SAME_FOR_EACH
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, credentials=_CREDENTIALS)
 
 
 def _wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None:

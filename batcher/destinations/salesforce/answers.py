@@ -27,17 +27,7 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.answers import (
-    MOVED,
-    UNAUTHORIZED,
-    Answer,
-    Contradiction,
-    json_of,
-    refused,
-    succeeded,
-    unauthorized,
-    wait_of,
-)
+from batcher.destinations._http.answers import MOVED, Answer, Contradiction, json_of, refused, unauthorized, wait_of
 from batcher.destinations._http.details import NO_REASON, detail_of, listed
 from batcher.destinations.salesforce.matching import Result, check_order
 from batcher.destinations.salesforce.requests import Item
@@ -48,7 +38,7 @@ _SAME_FOR_EACH = frozenset({403, 404, 405, 410, 415})
 # There is no such object. A call is of one, but a record may hold others, by a lookup.
 _NO_SUCH_OBJECT = "INVALID_TYPE"
 _TOO_MANY = 429
-_WAY_OUT = "give one that has not ended, of a user who may use the API"
+_CREDENTIALS = ("access token", "give one that has not ended, of a user who may use the API")
 # The edge found no way to the instance.
 _NO_WAY = 420
 # The usage of the app alone, "per-app-api-usage", has a name that ends in the same way.
@@ -103,7 +93,7 @@ def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now
     :param now: seconds since 1970, to which a time to come back is compared
     """
     status, body, count = answer.status, json_of(answer), len(items)
-    good = succeeded(answer)
+    good = 200 <= status < 300
     if good and answer.flaw is not None:
         raise Retry(f"HTTP {status}: {answer.flaw}", applied="maybe")
     if good and not isinstance(body, list):
@@ -139,13 +129,11 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], all_or_none: bo
     check_passing(status, body, wait_of(answer, now))
     if status in MOVED:
         return [Rejected(ErrorDetail("the API has moved: check instance_url", words))] * count
-    if status < 400:
-        return [Unknown(words)] * count
+    if is_token_refused(answer):
+        return [unauthorized(status, *_CREDENTIALS)] * count
     errors = details_of(body) or (ErrorDetail(NO_REASON.message, f"HTTP_{status}"),)
-    if status in UNAUTHORIZED or is_token_refused(answer):
-        return [unauthorized(status, "access token", _WAY_OUT)] * count
     alike = status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])
-    return refused(status, errors, count, alike=alike, all_or_none=all_or_none)
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, credentials=_CREDENTIALS)
 
 
 def _knows_no_object(error: ErrorDetail, item: Item) -> bool:
