@@ -40,14 +40,10 @@ def _cause_repr(cause: Cause) -> str:
     return repr(describe_cause(cause))
 
 
-def _checked_cause(cause: object) -> None:
+def _check_cause(_: object, __: object, cause: Any) -> None:
     if not isinstance(cause, (str, BaseException)):
         what = f"the class {cause.__name__}" if isinstance(cause, type) else type(cause).__name__
         raise TypeError(f"cause must be a few words or an exception, not {what}")
-
-
-def _check_cause(_: object, __: attrs.Attribute[Any], cause: Any) -> None:
-    _checked_cause(cause)
 
 
 @attrs.frozen
@@ -206,7 +202,7 @@ class Retry(Exception):
     ) -> None:
         if applied not in ("no", "maybe"):
             raise ValueError(f"applied must be 'no' or 'maybe', not {applied!r}")
-        _checked_cause(cause)
+        _check_cause(self, None, cause)
         self.cause = cause
         self.after = _to_wait(after)
         super().__init__(cause, self.after, pause_lane, applied)  # a date means another wait where it is unpickled

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import timedelta
 from math import inf, isnan
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
+from attrs.validators import optional
 
 Seconds = float | timedelta
 
@@ -30,51 +31,30 @@ def to_seconds(name: str, value: object) -> float:
     return float(value)
 
 
-# One converter per name: the message names the argument, and type checkers see that a timedelta will do.
+# Converters are functions of their own, so that type checkers see that a timedelta will do.
 
 
-def _max_delay(value: Seconds) -> float:
-    return to_seconds("max_delay", value)
+def _seconds(value: Seconds) -> float:
+    try:
+        return to_seconds("", value)
+    except (TypeError, ValueError):
+        return cast(float, value)  # refused by the validator, which knows the name of the argument
 
 
-def _gather(value: Seconds | None) -> float | None:
-    return None if value is None else to_seconds("gather", value)
+def _seconds_or_none(value: Seconds | None) -> float | None:
+    return None if value is None else _seconds(value)
 
 
-def _per(value: Seconds) -> float:
-    return to_seconds("per", value)
+def _duration(_: object, field: attrs.Attribute[float], value: object) -> None:
+    to_seconds(field.name, value)
 
 
-def _deadline(value: Seconds) -> float:
-    return to_seconds("deadline", value)
+def _this_or_none(kind: type) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def validate(_: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{field.name} must be {kind.__name__}(...) or None, not {type(value).__name__}")
 
-
-def _backoff_base(value: Seconds) -> float:
-    return to_seconds("backoff_base", value)
-
-
-def _backoff_cap(value: Seconds) -> float:
-    return to_seconds("backoff_cap", value)
-
-
-def _call_timeout(value: Seconds) -> float:
-    return to_seconds("call_timeout", value)
-
-
-def _patience(value: Seconds | None) -> float | None:
-    return None if value is None else to_seconds("patience", value)
-
-
-def _cooldown(value: Seconds) -> float:
-    return to_seconds("cooldown", value)
-
-
-def _cooldown_cap(value: Seconds) -> float:
-    return to_seconds("cooldown_cap", value)
-
-
-def _shutdown_timeout(value: Seconds) -> float:
-    return to_seconds("shutdown_timeout", value)
+    return validate
 
 
 def _count(default: float | None, *, endless: bool = False) -> Any:
@@ -140,8 +120,8 @@ class AutoBatchPolicy:
 
     max_records: int = _count(100)
     max_bytes: int = _count(1_000_000)
-    max_delay: float = attrs.field(default=0.05, converter=_max_delay)
-    gather: float | None = attrs.field(default=None, converter=_gather)
+    max_delay: float = attrs.field(default=0.05, converter=_seconds, validator=_duration)
+    gather: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=optional(_duration))
 
     @gather.validator
     def _check_gather(self, _: object, value: float | None) -> None:
@@ -184,7 +164,7 @@ class Quota:
         lanes
     """
 
-    per: float = attrs.field(converter=_per)
+    per: float = attrs.field(converter=_seconds, validator=_duration)
     calls: float = _count(inf, endless=True)
     records: float = _count(inf, endless=True)
     by: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=_function_of_a_key)
@@ -221,9 +201,9 @@ class BreakerPolicy:
     """
 
     failures: int = _count(5)
-    patience: float | None = attrs.field(default=None, converter=_patience)
-    cooldown: float = attrs.field(default=5.0, converter=_cooldown)
-    cooldown_cap: float = attrs.field(default=60.0, converter=_cooldown_cap)
+    patience: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=optional(_duration))
+    cooldown: float = attrs.field(default=5.0, converter=_seconds, validator=_duration)
+    cooldown_cap: float = attrs.field(default=60.0, converter=_seconds, validator=_duration)
 
     @cooldown_cap.validator
     def _check_cooldown_cap(self, _: object, value: float) -> None:
@@ -255,24 +235,19 @@ class RetryPolicy:
     :param breaker: when to stop trying. None never does
     """
 
-    deadline: float = attrs.field(default=60.0, converter=_deadline)
+    deadline: float = attrs.field(default=60.0, converter=_seconds, validator=_duration)
     max_attempts: float = _count(inf, endless=True)
-    backoff_base: float = attrs.field(default=0.5, converter=_backoff_base)
-    backoff_cap: float = attrs.field(default=20.0, converter=_backoff_cap)
+    backoff_base: float = attrs.field(default=0.5, converter=_seconds, validator=_duration)
+    backoff_cap: float = attrs.field(default=20.0, converter=_seconds, validator=_duration)
     on_unknown: Literal["raise", "retry", "verify"] = attrs.field(default="raise")
     isolation_calls: int = _count(50)
     budget: float = attrs.field(default=0.2, validator=_not_negative)
     budget_floor: float = attrs.field(default=10.0, validator=_not_negative)
-    breaker: BreakerPolicy | None = attrs.field(factory=BreakerPolicy)
+    breaker: BreakerPolicy | None = attrs.field(factory=BreakerPolicy, validator=_this_or_none(BreakerPolicy))
 
     def sends_again(self, *, idempotent: bool) -> bool:
         """Return whether a record that may have been applied is sent again."""
         return idempotent or self.on_unknown == "retry"
-
-    @breaker.validator
-    def _check_breaker(self, _: object, value: object) -> None:
-        if value is not None and not isinstance(value, BreakerPolicy):
-            raise TypeError(f"breaker must be BreakerPolicy(...) or None, not {type(value).__name__}")
 
     @property
     def patience(self) -> float:
@@ -352,16 +327,11 @@ class Limits:
     max_lane_bytes: int | None = _count(None)
     max_in_flight: int = _count(32)
     max_lane_in_flight: int = _count(4)
-    call_timeout: float = attrs.field(default=60.0, converter=_call_timeout)
-    shutdown_timeout: float = attrs.field(default=30.0, converter=_shutdown_timeout)
+    call_timeout: float = attrs.field(default=60.0, converter=_seconds, validator=_duration)
+    shutdown_timeout: float = attrs.field(default=30.0, converter=_seconds, validator=_duration)
 
     quotas: tuple[Quota, ...] = attrs.field(default=(), converter=_to_quotas)
-    fairness: Fairness | None = attrs.field(default=None)
-
-    @fairness.validator
-    def _check_fairness(self, _: object, value: object) -> None:
-        if value is not None and not isinstance(value, Fairness):
-            raise TypeError(f"fairness must be Fairness(...) or None, not {type(value).__name__}")
+    fairness: Fairness | None = attrs.field(default=None, validator=_this_or_none(Fairness))
 
     @property
     def lane_records(self) -> int:

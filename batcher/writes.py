@@ -55,11 +55,7 @@ def _to_associations(value: Iterable[Association]) -> tuple[Association, ...]:
     return tuple(value)
 
 
-def _check_object(_: object, __: attrs.Attribute[str], value: object) -> None:
-    _check_name(value)
-
-
-def _check_name(value: object) -> None:
+def _check_object(_: object, __: object, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"object must be the name of an object, not {type(value).__name__}")
     if not value:
@@ -96,7 +92,7 @@ class Write:
     ) -> None:
         # By hand, because one is made for every record, and what attrs would write for it takes half as long again.
         if not isinstance(object, str) or not object:
-            _check_name(object)
+            _check_object(self, None, object)
         _set_object(self, object)
         _set_type(self, _to_type(type))
         _set_record(self, record)

@@ -37,11 +37,12 @@ class Function:
     def __init__(self, write: WriteFunction[Any, Any], ask: VerifyFunction[Any, Any] | None = None) -> None:
         self.write = write
         self.ask = ask
+        self._rules = LaneRules(verifiable=ask is not None)
         self._complaints: set[tuple[str, str]] = set()
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
-        return _NO_LIMITS if self.ask is None else _VERIFIABLE
+        return self._rules
 
     async def send(self, lane: Hashable, items: Sequence[Any], *, all_or_none: bool) -> Sequence[Verdict]:
         """Make one call."""
@@ -113,7 +114,3 @@ def _check_whole(answer: Any, count: int) -> None:
             written,
             len(fates),
         )
-
-
-_NO_LIMITS = LaneRules()
-_VERIFIABLE = LaneRules(verifiable=True)

@@ -10,7 +10,7 @@ import attrs
 
 from batcher._retry_after import retry_after
 from batcher.destinations._http.decoding import NotJSON, decode
-from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Verdict
+from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Unknown, Verdict
 
 # The credentials are refused, by the service or by a proxy: RFC 9110, sections 15.5.2 and 15.5.8.
 UNAUTHORIZED = frozenset({401, 407})
@@ -76,14 +76,20 @@ def refused(
     *,
     alike: bool,
     all_or_none: bool,
+    credentials: tuple[str, str],
     named: Mapping[int, Sequence[ErrorDetail]] | None = None,
 ) -> list[Verdict]:
-    """Return the verdicts of *count* records of a call that was refused as a whole.
+    """Return the verdicts of *count* records of a call that was not carried out, if the service means what HTTP says.
 
     :param alike: each of them would be, also alone, so that looking for a culprit is no use
+    :param credentials: what is not accepted if it is that, and what to do about it: see :func:`unauthorized`
     :param named: the culprits that the answer names
     :raises Refused: there may be a culprit, or they are a group, which is refused as one
     """
+    if status in UNAUTHORIZED:
+        return [unauthorized(status, *credentials)] * count
+    if not 400 <= status < 500 and status not in MOVED:
+        return [Unknown(f"HTTP {status}")] * count
     if alike and not all_or_none:
         return [Rejected(errors)] * count
     raise Refused(errors, named, too_large=status == _TOO_LARGE)

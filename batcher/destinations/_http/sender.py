@@ -23,7 +23,7 @@ from datetime import timedelta
 from functools import lru_cache
 from math import isinf
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -43,6 +43,8 @@ _MAX_CONNECT_SECONDS = 10.0
 _KNOWN_URLS = 256
 # How deep an error of the operating system is looked for.
 _MAX_CAUSES = 8
+
+_Fields: TypeAlias = Mapping[str, str | Secret]
 
 
 class Client(Protocol):
@@ -109,9 +111,7 @@ class Sender:
         if own is not None:
             await own.__aexit__(kind, error, trace)
 
-    async def request(
-        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str | Secret] | None = None
-    ) -> Answer:
+    async def request(self, method: str, url: str, body: bytes | None = None, headers: _Fields | None = None) -> Answer:
         """Make one request and return its answer, whatever its status. Redirects are not followed.
 
         :param body: JSON, unless *headers* name another ``content-type``
@@ -145,14 +145,9 @@ class Sender:
         raise Retry(f"the request left and its answer was lost ({trouble})", applied="maybe")
 
     async def _exchange(
-        self,
-        client: Client,
-        reading: _Reading,
-        method: str,
-        url: str,
-        body: bytes | None,
-        own: Mapping[str, str | Secret],
+        self, client: Client, reading: _Reading, method: str, url: str, body: bytes | None, own: _Fields
     ) -> None:
+        # In a frame of its own, so that the traceback of a Retry by request() has none that holds the key.
         # Uncompressed, so that the limit on what is read is also one on what is held.
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         if body is not None:

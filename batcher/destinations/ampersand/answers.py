@@ -21,35 +21,48 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from batcher._retry_after import seconds_until
-from batcher.destinations._http.answers import (
-    HAS_MOVED,
-    MOVED,
-    UNAUTHORIZED,
-    Answer,
-    Contradiction,
-    json_of,
-    refused,
-    succeeded,
-    unauthorized,
-    wait_of,
-)
-from batcher.destinations.ampersand.details import details_of, reasons_of
+from batcher.destinations._http.answers import HAS_MOVED, MOVED, Answer, Contradiction, json_of, refused, wait_of
+from batcher.destinations._http.details import NO_REASON, listed, sentence, text_in, texts
 from batcher.destinations.ampersand.requests import Item, Provider
 from batcher.destinations.ampersand.results import (
     check_outcomes,
+    details_of,
     failed_as_a_whole,
     result_of,
     verdicts_of_results,
     written,
 )
+from batcher.errors import BatcherError
 from batcher.outcomes import Accepted, ErrorDetail, Rejected, Retry, Unknown, Verdict, Written
 from batcher.writes import WriteType
 
 _SAME_FOR_EACH = frozenset({402, 403, 404, 405, 410})
 _NOT_NOW = frozenset({408, 425, 429})
+_CREDENTIALS = ("API key", "give an api_key that is valid for the project")
 # What the service gives for an operation that it could not open.
 _NIL_OPERATION = "00000000-0000-0000-0000-000000000000"
+
+
+@attrs.frozen
+class Operation:
+    """An asynchronous request, perhaps of many records. It does not tell which of them was written."""
+
+    id: str
+    """The service's handle."""
+    status: str
+    """``"in_progress"``, ``"success"`` (some records may have failed all the same) or ``"failure"``."""
+    result: str | None = attrs.field(default=None, repr=False)
+    """What the service says of it, for example ``"Batch write completed (3 succeeded, 1 failed)"``."""
+    successful_record_ids: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """The ids of records that were written, in no promised order."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the service is done with it."""
+        return self.status != "in_progress"
 
 
 def verdicts_of(
@@ -68,7 +81,7 @@ def verdicts_of(
     """
     count = len(items)
     body = json_of(answer)
-    if answer.status != 422 and not succeeded(answer):
+    if answer.status != 422 and not 200 <= answer.status < 300:
         return _by_status(answer, body, count, all_or_none, now)
     if answer.flaw is not None:
         raise Retry(f"HTTP {answer.status}: {answer.flaw}", applied="maybe")
@@ -130,12 +143,8 @@ def _by_status(answer: Answer, body: Any, count: int, all_or_none: bool, now: fl
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
     if status in MOVED:
         return [Rejected(ErrorDetail(HAS_MOVED, words))] * count
-    if not 400 <= status < 500:
-        return [Unknown(words)] * count
-    if status in UNAUTHORIZED:
-        return [unauthorized(status, "API key", "give an api_key that is valid for the project")] * count
-    errors = reasons_of(answer, body)
-    return refused(status, errors, count, alike=status in _SAME_FOR_EACH, all_or_none=all_or_none)
+    errors, alike = reasons_of(answer, body), status in _SAME_FOR_EACH
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, credentials=_CREDENTIALS)
 
 
 def _wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | None:
@@ -151,3 +160,33 @@ def _wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | Non
             pass
     seconds = wait_of(answer, now)
     return wait_of(answer, now, "x-amp-retry-after") if seconds is None else seconds
+
+
+def reasons_of(answer: Answer, body: Any) -> tuple[ErrorDetail, ...]:
+    """Return what an answer that is no success says: as plain text, or as the problem+json of RFC 9457."""
+    code = f"HTTP_{answer.status}"
+    if not isinstance(body, dict):
+        text = body if isinstance(body, str) else answer.body.decode(errors="replace").strip()
+        return (ErrorDetail(sentence(text) or NO_REASON.message, code),)
+    first = text_in(body, "detail", "title", "message", "error")
+    words = [first] * bool(first) + texts(listed(body.get("causes")))
+    named = details_of(body.get("errors"))
+    return (*(ErrorDetail(each, code) for each in words), *named) or (ErrorDetail(NO_REASON.message, code),)
+
+
+def operation_of(answer: Answer, operation_id: str) -> Operation:
+    """Return the operation that an answer describes.
+
+    :raises BatcherError: it describes none
+    """
+    body = json_of(answer)
+    if answer.status != 200:
+        reasons = "; ".join(each.message for each in reasons_of(answer, body))
+        raise BatcherError(f"the operation {operation_id!r} cannot be read (HTTP {answer.status}): {reasons}")
+    if not isinstance(body, dict) or body.get("id") != operation_id or not isinstance(body.get("status"), str):
+        problem = answer.flaw or "the answer is not that operation"
+        raise BatcherError(f"the operation {operation_id!r} cannot be read: {problem}")
+    metadata = body.get("metadata")
+    named = tuple(texts(listed(metadata.get("successfulRecordIds")))) if isinstance(metadata, dict) else ()
+    result = body.get("result")
+    return Operation(operation_id, body["status"], result if isinstance(result, str) else None, named)

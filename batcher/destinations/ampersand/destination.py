@@ -6,32 +6,23 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from math import isinf
-from typing import Any, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import anyio
 
 from batcher.destinations._http.arguments import Secret, at_least_one, checked_base_url, checked_headers, quoted
 from batcher.destinations._http.destination import HTTPDestination, ready
 from batcher.destinations._http.sender import Client
-from batcher.destinations.ampersand.answers import verdicts_of
+from batcher.destinations.ampersand.answers import Operation, operation_of, verdicts_of
 from batcher.destinations.ampersand.matching import same_id
-from batcher.destinations.ampersand.operations import Operation, operation_of
-from batcher.destinations.ampersand.requests import (
-    BATCH_BYTES,
-    ITEM_BYTES,
-    Item,
-    Lane,
-    Mode,
-    Provider,
-    envelope_of,
-    item_of,
-    request_of,
-)
+from batcher.destinations.ampersand.requests import ITEM_BYTES, Item, Lane, Provider, envelope_of, item_of, request_of
 from batcher.destinations.protocol import Prepared
 from batcher.errors import BatcherError, InvalidRecord
 from batcher.outcomes import Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
+
+Mode: TypeAlias = Literal["synchronous", "asynchronous"]
 
 # The API's own limits: records of one batch, hours of a retry deadline, minutes of an auto-batch delay.
 _MAX_RECORDS = 100
@@ -146,7 +137,7 @@ class Ampersand(HTTPDestination):
         whole = shared.type is WriteType.CREATE or (shared.type is WriteType.UPDATE and self._provider == "salesforce")
         return LaneRules(
             max_records=1 if single else self._max_records,
-            max_bytes=max(1, self._max_request_bytes - len(shared.envelope) - BATCH_BYTES),
+            max_bytes=max(1, self._max_request_bytes - shared.batch_bytes),
             all_or_none=whole,
             idempotent=shared.type is not WriteType.CREATE and not self._asynchronous,
         )

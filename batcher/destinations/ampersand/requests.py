@@ -15,11 +15,10 @@ from batcher.outcomes import ErrorDetail
 from batcher.writes import CREATE, UPSERT, Write, WriteType
 
 Provider: TypeAlias = Literal["salesforce", "hubspot"] | None
-Mode: TypeAlias = Literal["synchronous", "asynchronous"]
 
 _ALL_OR_NONE = b',"batchPolicy":{"allOrNone":true}'
 # What a batch adds to the envelope and the items, all-or-none or not; and each item to its piece.
-BATCH_BYTES = len(_ALL_OR_NONE + b',"batch":[]}')
+_BATCH_BYTES = len(_ALL_OR_NONE + b',"batch":[]}')
 ITEM_BYTES = len(b'{"record":},')
 
 
@@ -32,6 +31,11 @@ class Lane:
     path: str = attrs.field(repr=False)
     envelope: bytes = attrs.field(repr=False)
     """The body up to the records; its last brace is open."""
+
+    @property
+    def batch_bytes(self) -> int:
+        """What a batch adds to its items."""
+        return len(self.envelope) + _BATCH_BYTES
 
 
 @attrs.define

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from batcher.destinations._http.answers import Contradiction
-from batcher.destinations._http.details import NO_REASON, listed
-from batcher.destinations.ampersand.details import details_of
+from batcher.destinations._http.details import NO_REASON, detail_of, listed
 from batcher.destinations.ampersand.matching import Result, same_id, whose
 from batcher.destinations.ampersand.requests import Item, Provider
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Retry, RolledBack, Unknown, Verdict, Written
@@ -29,9 +28,11 @@ _THROTTLED = "request limit exceeded"
 _DOUBTFUL = frozenset({"server error", "retryable error"})
 _SAME_FOR_EACH = frozenset({"access token invalid", "API disabled"})
 
-
 # The outcomes of a failed result that are no refusal of its record.
 _OUTCOMES = (Unknown.kind, NotWritten.kind, RolledBack.kind)
+# The names that members of an error have.
+_MESSAGES = ("message",)
+_CODES = ("statusCode", "errorCode", "code", "category")
 
 
 def verdicts_of_results(
@@ -211,3 +212,13 @@ def _count(body: dict[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise Contradiction("a count is missing or is no number")
     return value
+
+
+def details_of(value: Any) -> tuple[ErrorDetail, ...]:
+    """Return the errors or warnings of an answer; the schema promises each a message, the service does not."""
+    if not value:  # as in nearly every result
+        return ()
+    return tuple(
+        ErrorDetail(each) if isinstance(each, str) and each else detail_of(each, _MESSAGES, _CODES)
+        for each in listed(value)
+    )

@@ -24,16 +24,7 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from batcher._core.verdicts import listed
-from batcher.destinations._http.answers import (
-    HAS_MOVED,
-    MOVED,
-    UNAUTHORIZED,
-    Answer,
-    refused,
-    succeeded,
-    unauthorized,
-    wait_of,
-)
+from batcher.destinations._http.answers import HAS_MOVED, MOVED, Answer, refused, succeeded, wait_of
 from batcher.destinations.http_batch.details import details, reasons_of
 from batcher.destinations.http_batch.matching import is_verdict
 from batcher.destinations.http_batch.requests import Call
@@ -44,6 +35,7 @@ Read: TypeAlias = Callable[[Answer, Call], object]
 
 _NOT_NOW = frozenset({408, 425, 429})
 _SAME_FOR_EACH = frozenset({402, 403, 405, 415})
+_CREDENTIALS = ("credentials", "check the headers, and auth= of the client")
 
 
 def verdicts_of(answer: Answer, call: Call, read: Read, *, statuses: Collection[int], now: float) -> list[Verdict]:
@@ -90,12 +82,6 @@ def _by_status(answer: Answer, call: Call, now: float) -> list[Verdict]:
     if status >= 500:
         # A bare 503 may be a proxy's word for a connection that broke after the request went through.
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
-    if status in UNAUTHORIZED:
-        return [unauthorized(status, "credentials", "check the headers, and auth= of the client")] * count
-    if status in MOVED:
-        errors = details(HAS_MOVED, f"HTTP_{status}")
-    elif 400 <= status < 500:
-        errors = reasons_of(answer)
-    else:
-        return [Unknown(words)] * count
-    return refused(status, errors, count, alike=status in MOVED | _SAME_FOR_EACH, all_or_none=call.all_or_none)
+    errors = details(HAS_MOVED, f"HTTP_{status}") if status in MOVED else reasons_of(answer)
+    alike = status in MOVED | _SAME_FOR_EACH
+    return refused(status, errors, count, alike=alike, all_or_none=call.all_or_none, credentials=_CREDENTIALS)

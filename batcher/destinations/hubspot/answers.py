@@ -27,20 +27,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from batcher._retry_after import whole_number
-from batcher.destinations._http.answers import (
-    HAS_MOVED,
-    MOVED,
-    UNAUTHORIZED,
-    Answer,
-    json_of,
-    refused,
-    unauthorized,
-    wait_of,
-)
+from batcher.destinations._http.answers import HAS_MOVED, MOVED, UNAUTHORIZED, Answer, json_of, refused, wait_of
 from batcher.destinations._http.details import listed
-from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Lane
-from batcher.destinations.hubspot.results import blame_of, verdicts_of_results
+from batcher.destinations.hubspot.results import blame_of, details_of, verdicts_of_results
 from batcher.outcomes import ErrorDetail, NotWritten, Retry, Unknown, Verdict
 
 # Creates have come with 200 instead of 201 since August 2025, and partial success as 207 or not.
@@ -55,7 +45,7 @@ _NO_USE = frozenset({522, 525, 526})
 _AWAY = frozenset({502, 503, 504, 521, 523, 524})
 # All that HubSpot says of an object that the account does not have: there is no code for it.
 _NO_SUCH_OBJECT = "unable to infer object type"
-_WAY_OUT = "give a token that is valid for the account"
+_CREDENTIALS = ("access token", "give a token that is valid for the account")
 # The windows of the limits, for answers without the header that tells.
 _SECONDS_OF = {"TEN_SECONDLY_ROLLING": 10.0, "SECONDLY": 1.0}
 _DAILY = "DAILY"
@@ -121,17 +111,10 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], lane: Lane, all
     code = f"HTTP_{status}"
     if status == _THROTTLED:
         return [NotWritten(_DAY_IS_OVER, attempts=1)] * count
-    if status in UNAUTHORIZED:
-        return [unauthorized(status, "access token", _WAY_OUT)] * count
-    if status in MOVED:
-        errors: tuple[ErrorDetail, ...] = (ErrorDetail(HAS_MOVED, code),)
-    elif 400 <= status < 500:
-        errors = details_of(body, code)
-    else:
-        return [Unknown(f"HTTP {status}")] * count
+    errors = (ErrorDetail(HAS_MOVED, code),) if status in MOVED else details_of(body, code)
     alike = not may_have_culprits(status, body)
     named = {} if alike else _culprits(body, items, lane, all_or_none)
-    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, named=named)
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, credentials=_CREDENTIALS, named=named)
 
 
 def _culprits(body: Any, items: Sequence[Item], lane: Lane, all_or_none: bool) -> dict[int, tuple[ErrorDetail, ...]]:

@@ -17,17 +17,7 @@ from batcher.destinations._http.tokens import AuthorizedSender, Token, TokenSour
 from batcher.destinations._http.verifying import unknown
 from batcher.destinations.hubspot.answers import is_token_refused, may_have_culprits, verdicts_of
 from batcher.destinations.hubspot.links import LinkCall, Wish, failures_of, link_calls, unlinked, warned, wishes_of
-from batcher.destinations.hubspot.requests import (
-    BATCH_BYTES,
-    TRACE_BYTES,
-    VERBS,
-    Item,
-    Lane,
-    Paths,
-    folded,
-    item_of,
-    request_of,
-)
+from batcher.destinations.hubspot.requests import BATCH_BYTES, VERBS, Item, Lane, Paths, folded, item_of, request_of
 from batcher.destinations.hubspot.tokens import grant_of, token_of
 from batcher.destinations.hubspot.verifying import READ, checked_unique, outcomes, question_of
 from batcher.destinations.protocol import Prepared
@@ -35,7 +25,8 @@ from batcher.outcomes import Outcome, Refused, Retry, Verdict
 from batcher.policies import LaneRules, to_seconds
 from batcher.writes import Write, WriteType
 
-_MAX_RECORDS = max(verb.max_records for verb in VERBS.values())
+# Inputs of one call: HubSpot, "Limits" of each batch endpoint.
+_MAX_RECORDS = 100
 _WAY_OUT = "check client_id and client_secret, and install the app in the account again for a new refresh_token"
 # Extra calls for associations that a batch may cost while the ones that HubSpot refuses are looked for; 50 as in
 # RetryPolicy.
@@ -127,18 +118,16 @@ class HubSpot(HTTPDestination):
             # Different values that are folded into one only wait for each other; one value in two batches would fail.
             key = (write.by, folded(item.key)) if write.by is not None else item.key
             identity = ("hubspot", self._base_url, write.object, key)
-        trace = TRACE_BYTES if lane.verb.traced else 0
-        # One more for the separator.
-        return Prepared(lane, item, len(item.piece) + trace + 1, identity)
+        return Prepared(lane, item, len(item.piece) + lane.verb.item_bytes, identity)
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry."""
         shared = cast(Lane, lane)
-        verb, creates = shared.verb, shared.type is WriteType.CREATE
+        creates = shared.type is WriteType.CREATE
         return LaneRules(
-            max_records=min(self._max_records, verb.max_records),
+            max_records=self._max_records,
             max_bytes=max(1, self._max_request_bytes - BATCH_BYTES),
-            all_or_none=verb.traced,
+            all_or_none=shared.verb.traced,
             idempotent=not creates,
             verifiable=creates and shared.object in self._unique,
         )

@@ -14,8 +14,8 @@ from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations._http.details import listed
 from batcher.destinations._http.encoding import encode
 from batcher.destinations.hubspot.answers import CARRIED_OUT
-from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import BATCH_BYTES, INPUTS, Item, Link, Paths
+from batcher.destinations.hubspot.results import details_of
 from batcher.outcomes import Verdict, Written
 
 # HubSpot, "Limits" of the batch endpoints of associations.

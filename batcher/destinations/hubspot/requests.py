@@ -21,14 +21,18 @@ class Verb:
 
     name: str
     """The last segment of its path."""
-    max_records: int = 100
-    """Inputs of one call: HubSpot, "Limits" of each batch endpoint."""
     traced: bool = False
     """Whether its inputs take an ``objectWriteTraceId``. With it a call is written in part, without it all or none."""
     inline_links: bool = False
     """Whether its inputs take associations. Where they do not, another call makes them afterwards."""
     linked: bool = False
     """Whether there can be associations at all."""
+    item_bytes: int = attrs.field(init=False)
+    """What an input adds to its piece: a comma, and a trace id of two digits."""
+
+    @item_bytes.default
+    def _item_bytes(self) -> int:
+        return len(b',"objectWriteTraceId":"99",') if self.traced else len(b",")
 
 
 VERBS = {
@@ -43,9 +47,8 @@ VERBS = {
 _ID_PROPERTIES = frozenset({"id", "hs_object_id"})
 _DATED = re.compile(r"20\d\d-\d\d")
 INPUTS = b'{"inputs":['
-# What a call adds to its inputs, and what an input adds to its piece: a trace id of two digits and a comma.
+# What a call adds to its inputs.
 BATCH_BYTES = len(INPUTS + b"]}")
-TRACE_BYTES = len(b'"objectWriteTraceId":"99",')
 
 
 @attrs.frozen

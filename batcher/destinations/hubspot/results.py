@@ -11,8 +11,7 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.details import listed, texts
-from batcher.destinations.hubspot.details import details_of
+from batcher.destinations._http.details import listed, text_in, texts
 from batcher.destinations.hubspot.matching import Result, claims_of, key_in, keys_of, left_over
 from batcher.destinations.hubspot.requests import Item, Lane
 from batcher.outcomes import ErrorDetail, Rejected, Unknown, Verdict, Written
@@ -21,6 +20,7 @@ from batcher.writes import WriteType
 # HubSpot's own name of it, and those of the lists and single values in the context of an error.
 _TRACE = "objectWriteTraceId"
 IDS = ("ids", "id")
+_NO_REASON = "HubSpot gave no reason"
 
 
 @attrs.frozen
@@ -148,3 +148,23 @@ def blame_of(errors: Sequence[Any], items: Sequence[Item], lane: Lane, traced: b
             if index is not None:
                 named[index] = named.get(index, ()) + details_of(error)
     return Blame(named, len(errors), nobody)
+
+
+def details_of(error: Any, code: str | None = None) -> tuple[ErrorDetail, ...]:
+    """Return what an error says: in its own words, and in those of the errors in it. Every member may be missing.
+
+    :param code: what to call it if it has no name
+    """
+    if not isinstance(error, dict):
+        return (ErrorDetail(_NO_REASON, code),)
+    inner = [each for each in listed(error.get("errors")) if isinstance(each, dict)]
+    return tuple(_detail(each, code) for each in (error, *inner))
+
+
+def _detail(error: Mapping[str, Any], code: str | None) -> ErrorDetail:
+    names = [error.get(name) for name in ("category", "code", "errorType", "status")]
+    # A status is "error", except in answers about tokens, which have no other name.
+    found = [name for name in names if isinstance(name, str) and name not in ("", "error")]
+    context = error.get("context")
+    fields = texts(context.get("propertyName")) if isinstance(context, dict) else []
+    return ErrorDetail(text_in(error, "message") or _NO_REASON, found[0] if found else code, fields)

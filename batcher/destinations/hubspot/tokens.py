@@ -10,7 +10,7 @@ from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations._http.arguments import Secret, quoted
 from batcher.destinations._http.tokens import Token
 from batcher.destinations.hubspot.answers import check_passing
-from batcher.destinations.hubspot.details import details_of
+from batcher.destinations.hubspot.results import details_of
 from batcher.outcomes import Refused, Retry
 
 # HubSpot, "Working with OAuth": access tokens live for 30 minutes. Used if an answer does not say.

@@ -17,9 +17,8 @@ from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
 from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unanswered, unique_names
 from batcher.destinations.hubspot.answers import check_passing
-from batcher.destinations.hubspot.details import details_of
 from batcher.destinations.hubspot.requests import Item, Verb, folded
-from batcher.destinations.hubspot.results import IDS, has_ended, result_of
+from batcher.destinations.hubspot.results import IDS, details_of, has_ended, result_of
 from batcher.outcomes import Outcome, Retry
 
 READ = Verb("read")

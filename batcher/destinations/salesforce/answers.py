@@ -27,19 +27,8 @@ from typing import Any
 
 import attrs
 
-from batcher.destinations._http.answers import (
-    MOVED,
-    UNAUTHORIZED,
-    Answer,
-    Contradiction,
-    json_of,
-    refused,
-    succeeded,
-    unauthorized,
-    wait_of,
-)
-from batcher.destinations._http.details import NO_REASON
-from batcher.destinations.salesforce.details import ROLLED_BACK, details_of, passing
+from batcher.destinations._http.answers import MOVED, Answer, Contradiction, json_of, refused, unauthorized, wait_of
+from batcher.destinations._http.details import NO_REASON, detail_of, listed
 from batcher.destinations.salesforce.matching import Result, check_order
 from batcher.destinations.salesforce.requests import Item
 from batcher.outcomes import ErrorDetail, Refused, Rejected, Retry, Unknown, Verdict, Written
@@ -49,11 +38,22 @@ _SAME_FOR_EACH = frozenset({403, 404, 405, 410, 415})
 # There is no such object. A call is of one, but a record may hold others, by a lookup.
 _NO_SUCH_OBJECT = "INVALID_TYPE"
 _TOO_MANY = 429
-_WAY_OUT = "give one that has not ended, of a user who may use the API"
+_CREDENTIALS = ("access token", "give one that has not ended, of a user who may use the API")
 # The edge found no way to the instance.
 _NO_WAY = 420
 # The usage of the app alone, "per-app-api-usage", has a name that ends in the same way.
 _USAGE = re.compile(r"(?:^|[\s,;])api-usage=(\d{1,18})/(\d{1,18})")
+_LOCKED = "UNABLE_TO_LOCK_ROW"
+_THROTTLED = "REQUEST_LIMIT_EXCEEDED"
+# The word for a record that was fine itself.
+_ROLLED_BACK = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
+_PASSING = frozenset({_LOCKED, _THROTTLED, "SERVER_UNAVAILABLE", _ROLLED_BACK})
+# What a trigger makes of trouble inside it.
+_OF_A_TRIGGER = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+_CROWDED = "Too many SOQL queries"
+# The names that errors have in results, in calls and in token requests.
+_MESSAGES = ("message", "error_description")
+_CODES = ("statusCode", "errorCode", "error")
 
 
 @attrs.frozen
@@ -93,7 +93,7 @@ def verdicts_of(answer: Answer, items: Sequence[Item], *, all_or_none: bool, now
     :param now: seconds since 1970, to which a time to come back is compared
     """
     status, body, count = answer.status, json_of(answer), len(items)
-    good = succeeded(answer)
+    good = 200 <= status < 300
     if good and answer.flaw is not None:
         raise Retry(f"HTTP {status}: {answer.flaw}", applied="maybe")
     if good and not isinstance(body, list):
@@ -117,7 +117,7 @@ def check_passing(status: int, body: Any, after: float | None) -> None:
     words = f"HTTP {status}"
     if status >= 500:
         raise Retry(words, after, pause_lane=status == 503, applied="maybe")
-    later = passing(details_of(body)) if status >= 400 else None
+    later = _passing(details_of(body)) if status >= 400 else None
     if later is not None:
         raise Retry(f"{words}: {later}", after, later.pause_lane)
     if status in (_TOO_MANY, _NO_WAY):
@@ -129,13 +129,11 @@ def _by_status(answer: Answer, body: Any, items: Sequence[Item], all_or_none: bo
     check_passing(status, body, wait_of(answer, now))
     if status in MOVED:
         return [Rejected(ErrorDetail("the API has moved: check instance_url", words))] * count
-    if status < 400:
-        return [Unknown(words)] * count
+    if is_token_refused(answer):
+        return [unauthorized(status, *_CREDENTIALS)] * count
     errors = details_of(body) or (ErrorDetail(NO_REASON.message, f"HTTP_{status}"),)
-    if status in UNAUTHORIZED or is_token_refused(answer):
-        return [unauthorized(status, "access token", _WAY_OUT)] * count
     alike = status in _SAME_FOR_EACH or _knows_no_object(errors[0], items[0])
-    return refused(status, errors, count, alike=alike, all_or_none=all_or_none)
+    return refused(status, errors, count, alike=alike, all_or_none=all_or_none, credentials=_CREDENTIALS)
 
 
 def _knows_no_object(error: ErrorDetail, item: Item) -> bool:
@@ -180,7 +178,7 @@ def _verdict(item: Item, result: Result) -> Verdict:
         data = None if result.created is None else {"created": result.created}
         # A record that was there keeps the id by which its caller knows it.
         return Written(item.record_id or result.record_id, data, [error.message for error in result.errors])
-    return passing(result.errors) or Rejected(result.errors or NO_REASON)
+    return _passing(result.errors) or Rejected(result.errors or NO_REASON)
 
 
 def _refused_group(results: Sequence[Result]) -> Refused | Retry:
@@ -188,11 +186,36 @@ def _refused_group(results: Sequence[Result]) -> Refused | Retry:
     blamed = {
         index: result.errors
         for index, result in enumerate(results)
-        if any(error.code != ROLLED_BACK for error in result.errors)
+        if any(error.code != _ROLLED_BACK for error in result.errors)
     }
-    later = passing([error for errors in blamed.values() for error in errors])
+    later = _passing([error for errors in blamed.values() for error in errors])
     if later is not None:
         return later
-    culprits = {index: errors for index, errors in blamed.items() if passing(errors) is None}
+    culprits = {index: errors for index, errors in blamed.items() if _passing(errors) is None}
     said = [error for result in results for error in result.errors]
     return Refused(tuple(dict.fromkeys(said)) or NO_REASON, culprits)
+
+
+def details_of(value: Any) -> tuple[ErrorDetail, ...]:
+    """Return the errors of a result, a call or a token request; each of their members may be missing."""
+    if isinstance(value, dict):  # some edges give one without a list around it
+        value = [value]
+    if not value:  # as in nearly every result
+        return ()
+    return tuple(detail_of(each, _MESSAGES, _CODES) for each in listed(value))
+
+
+def _passing(errors: Sequence[ErrorDetail]) -> Retry | None:
+    """Return when to try again if all of *errors* will pass; None if one stays, or if there is none."""
+    reasons = [reason for error in errors if (reason := _reason(error)) is not None]
+    if not reasons or len(reasons) < len(errors):
+        return None
+    return Retry(_THROTTLED, pause_lane=True) if _THROTTLED in reasons else Retry(reasons[0])
+
+
+def _reason(error: ErrorDetail) -> str | None:
+    if error.code in _PASSING:
+        return error.code
+    if _LOCKED in error.message:  # a trigger or a flow ran into the lock, and the code is theirs
+        return _LOCKED
+    return _CROWDED if error.code == _OF_A_TRIGGER and _CROWDED in error.message else None

@@ -176,12 +176,11 @@ class Salesforce(HTTPDestination):
     def rules(self, lane: Hashable) -> LaneRules:
         """Return what one call of this lane may carry, and how many of them may be out."""
         shared = cast(Lane, lane)
-        verb, creates = VERBS[shared.type], shared.type is WriteType.CREATE
+        creates = shared.type is WriteType.CREATE
         return LaneRules(
-            max_records=min(self._max_records, verb.max_records),
+            max_records=self._max_records,
             max_bytes=max(1, self._max_request_bytes - BATCH_BYTES),
             max_in_flight=inf if shared.partition is None else 1,
-            all_or_none=verb.all_or_none,
             idempotent=not creates,
             verifiable=creates and shared.object.lower() in self._unique,
         )

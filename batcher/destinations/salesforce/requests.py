@@ -27,10 +27,6 @@ class Verb:
     """The method of the call."""
     since: int
     """The first version of the API that has it."""
-    max_records: int = 200
-    """Records that one call may carry: "record limit reached" says the answer to the 201st."""
-    all_or_none: bool = True
-    """Whether a call can be applied as a whole or not at all."""
 
 
 # REST API Developer Guide, "sObject Collections". One call may hold ten runs of one object; a lane is of one object, so
@@ -42,7 +38,8 @@ VERBS = {
     WriteType.DELETE: Verb("DELETE", since=42),
 }
 FIRST_VERSION = min(each.since for each in VERBS.values())
-MAX_RECORDS = max(each.max_records for each in VERBS.values())
+# Records that one call may carry: "record limit reached" says the answer to the 201st.
+MAX_RECORDS = 200
 
 # What the call says itself, or must not say differently.
 _OWN_HEADERS = {

@@ -13,7 +13,7 @@ from batcher.destinations._http.answers import Answer, json_of
 from batcher.destinations._http.arguments import Secret, checked_base_url
 from batcher.destinations._http.details import NO_REASON
 from batcher.destinations._http.tokens import NO_ACCESS_TOKEN, Token
-from batcher.destinations.salesforce.details import details_of
+from batcher.destinations.salesforce.answers import details_of
 from batcher.outcomes import ErrorDetail, Refused, Retry
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from batcher.destinations._http.details import NO_REASON
 from batcher.destinations._http.echoes import is_echo
 from batcher.destinations._http.encoding import encode
 from batcher.destinations._http.verifying import Fields, Found, Question, Sent, outcomes_of, unanswered, unique_names
-from batcher.destinations.salesforce.answers import check_passing
-from batcher.destinations.salesforce.details import details_of
+from batcher.destinations.salesforce.answers import check_passing, details_of
 from batcher.destinations.salesforce.requests import Item, same_id
 from batcher.outcomes import Outcome, Retry
 

@@ -110,16 +110,14 @@ class SQLite:
         elif "id" in record:
             raise InvalidRecord(ErrorDetail("'id' is given by the database: leave it out, or update", fields=("id",)))
         if write.by is not None:
-            self._check_by(name, write.by)
+            if write.by not in self._table(name).unique:
+                problem = f"by={write.by!r} is not declared unique for the object {name!r}"
+                way_out = "add it to objects={...: Table(unique=...)}"
+                raise InvalidRecord(ErrorDetail(f"{problem}: {way_out}", fields=(write.by,)))
             lane = (*lane, write.by)
             identity = ("sqlite", name, write.by, encode(record[write.by]))
         # One more for the separator.
         return Prepared(lane, encoded, len(encoded) + 1, identity)
-
-    def _check_by(self, name: str, by: str) -> None:
-        if by not in self._table(name).unique:
-            problem = f"by={by!r} is not declared unique for the object {name!r}"
-            raise InvalidRecord(ErrorDetail(f"{problem}: add it to objects={{...: Table(unique=...)}}", fields=(by,)))
 
     def _table(self, name: str) -> Table:
         return self._tables.get(name, Table())

@@ -21,12 +21,13 @@ from batcher.errors import BatcherError
 from batcher.outcomes import ErrorDetail, Rejected, Written
 
 _OBJECT = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,62}")
-# JSON escapes these, and SQLite compares the field names of a path with the escaped text.
-_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+# JSON escapes these, and SQLite compares the field names of a path with the escaped text; UTF-8 has no surrogates.
+_NOT_IN_NAMES = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 _MAX_ID = 2**63 - 1
 _BROKEN_INDEX = re.compile(r"index '[^']+:unique:((?:[0-9a-f]{2})+)'$")
 _EMPTY = (None, "")
+_NOT_FOUND = Rejected(ErrorDetail("no record has this id", code="NOT_FOUND", fields=("id",)))
 
 
 def _to_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -39,15 +40,11 @@ def _check_names(_: object, field: attrs.Attribute[Any], names: tuple[object, ..
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"{field.name} must hold names of fields, not {type(name).__name__}")
-        if not name or _ESCAPED.search(name) or not _is_utf8(name):
+        if not name or _NOT_IN_NAMES.search(name):
             rule = "must not be empty, nor hold a quotation mark, a backslash, a control character or a surrogate"
             raise ValueError(f"a name in {field.name} {rule}; found {name!r}")
         if name == "id":
             raise ValueError(f"'id' must not be in {field.name}: it is given by the database and always unique")
-
-
-def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 @attrs.frozen(kw_only=True)
@@ -174,7 +171,7 @@ class Rows:
         key = _parse_id(record_id)
         found = self._find("id", key)
         if key is None or found is None:
-            return _not_found()
+            return _NOT_FOUND
         return self._merge(key, found[1], changes)
 
     def _upsert(self, record: dict[str, Any], item: bytes, by: str) -> Written | Rejected:
@@ -185,7 +182,7 @@ class Rows:
     def _delete(self, record_id: str) -> Written | Rejected:
         key = _parse_id(record_id)
         if self._find("id", key) is None:
-            return _not_found()
+            return _NOT_FOUND
         self._change(f'DELETE FROM "{self.name}" WHERE id = ?', key)
         return Written(record_id)
 
@@ -232,10 +229,6 @@ def _parse_id(record_id: str) -> int | None:
     # "01" and "1.0" name nothing: two spellings of one id would escape the order that identity keeps.
     key = int(record_id) if _ID.fullmatch(record_id) else None
     return key if key is not None and key <= _MAX_ID else None
-
-
-def _not_found() -> Rejected:
-    return Rejected(ErrorDetail("no record has this id", code="NOT_FOUND", fields=("id",)))
 
 
 def _explain(error: sqlite3.Error) -> ErrorDetail:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batcher.destinations import Salesforce
-from batcher.destinations.salesforce.requests import VERBS, partition_of, request_of
+from batcher.destinations.salesforce.requests import partition_of, request_of
 from batcher.errors import InvalidRecord
 from batcher.writes import Association, Write
 from tests.destinations.salesforce.helpers import ORG, TOKEN, create, delete, salesforce, sf_id, update, upsert
@@ -172,7 +172,6 @@ def test_rules(write: Write) -> None:
     assert (rules.max_records, rules.all_or_none, rules.max_in_flight) == (200, True, inf)
     assert rules.max_bytes < 1_000_000
     assert salesforce(max_records=7).rules(db.encode(write).lane).max_records == 7
-    assert VERBS[write.type].max_records == 200
 
 
 def test_p10_records_of_one_parent_never_travel_in_two_calls_at_once() -> None:
