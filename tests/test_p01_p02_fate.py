@@ -413,3 +413,23 @@ async def test_p01_thousands_of_callers_under_every_kind_of_trouble():
     assert fates["WRONG"] == 0
     assert fates["cancelled"] <= 1_500
     assert fates["right"] > 1_000
+
+
+async def test_p02_an_outcome_that_is_empty_is_an_outcome_all_the_same():
+    """A write may answer with an outcome of its own kind, with a length or a truth of its own; nobody asks for that."""
+
+    class Page(Written):
+        def __len__(self) -> int:
+            return 0
+
+    async def write(key: Any, records: list[Any]) -> list[Any]:
+        return [Page(data=record) for record in records]
+
+    async with Batcher[Any, Any](write) as batcher:
+        alone = await batcher.submit("a")
+        many = await batcher.submit_all(["b", "c"])
+        group = await batcher.submit_all(["d", "e"], all_or_none=True)
+        receipt = batcher.submit_nowait("f")
+        assert (await receipt).data == "f"
+    assert [outcome.data for outcome in (alone, *many, *group, receipt.outcome)] == list("abcdef")
+    assert batcher.statistics().outcomes == {"written": 6}

@@ -79,7 +79,7 @@ async def accept_all(runtime: Runtime, entries: Iterable[Entry], runs: Runs) -> 
     left.reverse()
     while left:
         entry = left.pop()
-        outcomes.append(refused.get(entry) or entry.fate() or _CLOSED)
+        outcomes.append(refused[entry] if entry in refused else _fate(entry))
     return outcomes
 
 
@@ -116,4 +116,9 @@ async def accept_group(runtime: Runtime, entries: Sequence[Entry], key: Hashable
     except BaseException:
         runtime.abandon((group,))
         raise
-    return [entry.fate() or _CLOSED for entry in entries]
+    return list(map(_fate, entries))
+
+
+def _fate(entry: Entry) -> Outcome:
+    fate = entry.fate()
+    return _CLOSED if fate is None else fate  # not by its truth: an outcome of the user's own may have a length
