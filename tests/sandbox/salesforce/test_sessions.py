@@ -44,7 +44,7 @@ def jwt_of(header: Any, claims: Any, signature: bytes = b"x") -> str:
 
 
 RS256 = {"alg": "RS256"}
-CLAIMS = {"iss": "sandbox-client", "sub": "ada", "aud": "https://login.salesforce.com", "exp": time.time() + 600}
+CLAIMS = {"iss": "sandbox-client", "sub": "ada", "aud": "https://login.salesforce.com", "exp": time.time() + 86_400}
 
 
 @pytest.mark.parametrize(
