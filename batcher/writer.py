@@ -65,11 +65,11 @@ class Writer(Shell):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         """Drain the batcher, then close the destination. The body's exception leaves as it is."""
         leaving = error
         try:
-            return await super().__aexit__(kind, error, trace)
+            await super().__aexit__(kind, error, trace)
         except BaseException as ended:
             leaving = ended
             raise

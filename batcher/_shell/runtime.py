@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from random import random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from batcher._shell.backend.waiters import AwaitableWaiter, Backend
 from batcher._shell.hooks import around_of
 from batcher._shell.reporting import Reporter
 from batcher._shell.timer import Timer
-from batcher._shell.waiting import Note, attach
+from batcher._shell.waiting import AllSettled, Note, attach
 from batcher._shell.workers import Sender, WorkerPool, working_for
 from batcher.errors import BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
@@ -55,6 +56,7 @@ class Runtime:
         self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._breakers_moved = engine.breaker_changes  # the same list for ever, and emptied here
         self._calling_back = False
+        self._drained: tuple[float, AwaitableWaiter] | None = None  # who waits for the end, and for how long
 
     # Who may call
 
@@ -81,7 +83,11 @@ class Runtime:
         """Watch the clock, and start workers."""
         while True:
             self.workers.start_wanted(tasks)
-            await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout()))
+            patience = inf if self._drained is None else self._drained[0]
+            await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), patience))
+            if self._drained is not None and self._drained[0] <= self.now() and not self._drained[1].done():
+                self._drained[1].set_result(None)
+                self._drained = None
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
                 if self.engine.give_up_on(batch, error, now) and self.reporter is not None:
@@ -145,6 +151,18 @@ class Runtime:
             self._calling_back = False
 
     # For those who wait
+
+    async def settled_by(self, until: float) -> None:
+        """Wait until all pending records have their outcomes, but not beyond *until*.
+
+        No scope stands in the task that waits: what ends it is a waiter, so nothing of the host is cancelled.
+        """
+        waiter = self.new_waiter()
+        if AllSettled(self.engine.pending_entries()).add(waiter):
+            self._drained = until, waiter
+            if until < self._timer.armed_at:
+                self._timer.wake()
+            await waiter
 
     async def place_for(self, unit: Unit) -> None:
         """Wait until *unit* has its place, or is settled without one. If cancelled, :meth:`abandon` it."""

@@ -66,20 +66,21 @@ class Shell:
         return self
 
     async def _start(self) -> None:
-        runtime = Runtime(current_backend(), self._engine, self._sender, self._limits, self._on_event)
-        self._lifespan = Lifespan(runtime, self._limits.shutdown_timeout)
+        backend = current_backend()
+        runtime = Runtime(backend, self._engine, self._sender, self._limits, self._on_event)
+        self._lifespan = Lifespan(runtime, backend.new_host(), self._limits.shutdown_timeout)
         self._runtime = runtime
         await self._lifespan.begin()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         """Drain, or settle at once if the host is cancelled; then end the tasks.
 
         The body's exception leaves as it is, never wrapped in a group.
         """
         assert self._lifespan is not None
-        return await self._lifespan.end(error)
+        await self._lifespan.end(error)
 
     def __del__(self) -> None:
         lifespan: Lifespan | None = getattr(self, "_lifespan", None)  # not there if a wrong argument was refused

@@ -70,10 +70,15 @@ class AllSettled(Listener):
 
     async def wait(self, new_waiter: Callable[[], AwaitableWaiter]) -> None:
         """Wait until all of them have their outcomes."""
-        if not self._over:
-            waiter = new_waiter()
-            self._waiters.add(waiter)
+        waiter = new_waiter()
+        if self.add(waiter):
             await waiter
+
+    def add(self, waiter: Waiter) -> bool:
+        """Have *waiter* told, and return True; return False if all of them have their outcomes already."""
+        if not self._over:
+            self._waiters.add(waiter)
+        return not self._over
 
     def set_result(self, result: None, /) -> None:
         """The one that it watches has its outcome: go on to the next that has none."""

@@ -6,11 +6,12 @@ from collections.abc import Generator, Iterable
 from threading import current_thread
 from typing import Any
 
+import anyio
 import trio
 from trio.lowlevel import Abort, Task, current_clock, current_task, reschedule, wait_task_rescheduled
 
 from batcher._core.model.entries import Entry
-from batcher._shell.backend.waiters import Backend
+from batcher._shell.backend.waiters import Backend, Run, crashed, raise_bare
 
 
 def trio_backend() -> Backend:
@@ -18,7 +19,37 @@ def trio_backend() -> Backend:
     # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
     # is asked directly for the same reason: both are read for every record.
     now = current_clock().current_time
-    return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _wake, cancellations=lambda: 0)
+    return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _wake, lambda: 0, Nursery)
+
+
+class Nursery:
+    """A nursery in the task of the body. A system task would turn an interrupt into a TrioInternalError."""
+
+    def __init__(self) -> None:
+        self._tasks = anyio.create_task_group()
+
+    async def begin(self, run: Run) -> None:
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(run, self._tasks, name="batcher")
+
+    def follow(self) -> None:
+        """Do nothing: trio has no other task end this."""
+
+    async def end(self, interruption: BaseException | None) -> None:
+        died = self._tasks.cancel_scope.cancel_called  # by one of our own tasks that ended, unasked
+        self._tasks.cancel_scope.cancel()
+        kind = None if interruption is None else type(interruption)
+        trace = None if interruption is None else interruption.__traceback__
+        try:
+            swallowed = await self._tasks.__aexit__(kind, interruption, trace)
+        except BaseExceptionGroup as group:
+            # Our tasks turn errors into outcomes, so there is one at most: an interrupt or a bug, or the body's own,
+            # wrapped on its way. It comes with the cancellations of our tasks, if the host is cancelled as well.
+            others = [each for each in group.exceptions if not isinstance(each, trio.Cancelled)]
+            raise_bare(others or group.exceptions)
+        else:
+            if died and swallowed:
+                raise crashed()
 
 
 class TrioWaiter:

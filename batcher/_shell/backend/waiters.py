@@ -1,4 +1,4 @@
-"""What a backend gives: waiters, a clock, and how to tell its loop from others.
+"""What a backend gives: waiters, a clock, what holds the tasks of a batcher, and how to tell its loop from others.
 
 A *waiter* belongs to one awaiting task: a native future shared by many dies for all of them when one
 is cancelled. One ``anyio.Event`` per record would cost three times as much.
@@ -6,10 +6,16 @@ is cancelled. One ``anyio.Event`` per record would cost three times as much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from batcher._core.model.entries import Entry
+from batcher.errors import BatcherError
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+Run: TypeAlias = "Callable[[TaskGroup], Coroutine[Any, Any, None]]"
 
 
 class Waiter(Protocol):
@@ -29,6 +35,24 @@ class AwaitableWaiter(Waiter, Protocol):
         """Wait to be told."""
 
 
+class Host(Protocol):
+    """What holds the task group of one open batcher."""
+
+    async def begin(self, run: Run) -> None:
+        """Start *run* in a task, with the group that its own tasks go to. This waits for nothing."""
+
+    def follow(self) -> None:
+        """Have the current task end, and no longer the one that began, should one of the batcher's tasks die."""
+
+    async def end(self, interruption: BaseException | None) -> None:
+        """End the tasks, and wait for that, whatever happens to the current task meanwhile.
+
+        :param interruption: what ends the current task, if it does not simply leave
+        :raises BaseException: what a task of the batcher has died of; or a cancellation that came meanwhile
+        :raises BatcherError: a task of the batcher was cancelled by somebody else
+        """
+
+
 class Backend(NamedTuple):
     """The event loop that a batcher was entered in."""
 
@@ -44,6 +68,24 @@ class Backend(NamedTuple):
     """Tell the waiters of settled records."""
     cancellations: Callable[[], int]
     """Return how many native cancellations of the current task are under way; always 0 on trio."""
+    new_host: Callable[[], Host]
+
+
+def raise_bare(errors: Sequence[BaseException]) -> None:
+    """Raise the one error that there is, or all in a group; the context of one stays as it was."""
+    if len(errors) > 1:
+        raise BaseExceptionGroup("several tasks of the batcher died", errors)
+    for only in errors:
+        context = only.__context__
+        try:
+            raise only
+        finally:
+            only.__context__ = context
+
+
+def crashed() -> BatcherError:
+    """Return what the host is told if a task of the batcher was cancelled by somebody else."""
+    return BatcherError("a task of the batcher was cancelled from outside, and the body with it")
 
 
 def wake(settled: Iterable[Entry]) -> None:
