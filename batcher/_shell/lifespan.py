@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from batcher._shell.backend.waiters import Host, raise_bare
 from batcher._shell.hooks import stops_programs
 from batcher._shell.reporting import log_left_over
 from batcher._shell.runtime import NOWHERE, Runtime
+from batcher.errors import BatcherError
+
+_CANCELLED: Final = "the batcher was cancelled"
 
 
 class Lifespan:
@@ -13,13 +18,14 @@ class Lifespan:
 
     def __init__(self, runtime: Runtime, host: Host, shutdown_timeout: float) -> None:
         self.open = False
+        self._dead = False  # a task of the batcher has ended unasked
         self._runtime = runtime
         self._host = host
         self._shutdown_timeout = shutdown_timeout
 
     async def begin(self) -> None:
         """Start the tasks. This waits for nothing."""
-        await self._host.begin(self._runtime.run)
+        await self._host.begin(self._runtime.run, self._die)
         self.open = True
 
     async def end(self, error: BaseException | None) -> None:
@@ -28,27 +34,34 @@ class Lifespan:
         :param error: what made the body end. It leaves by itself, as it is
         :raises BaseException: what has interrupted this, or what a task of the batcher has died of
         """
-        self._host.follow()
+        self._host.leave()
         # Who exits wants to leave nothing behind; who is cancelled or interrupted wants to leave at once.
         interruption = None if isinstance(error, (Exception, SystemExit)) else error
         try:
-            if interruption is None:
+            if interruption is None and not self._dead:
                 await self._drain()
         except BaseException as late:  # the host is cancelled while it drains
             interruption = late
         out_of_time = f"the shutdown timeout of {self._shutdown_timeout:g} s passed"
         try:
-            self._abort(out_of_time if interruption is None else "the batcher was cancelled")
+            self._abort(out_of_time if interruption is None else _CANCELLED)
         except BaseException as ending:  # a hook or a callback ends the program; the tasks are to end before
             interruption = ending
         self.open = False
         try:
-            await self._host.end(interruption)
+            crashed = await self._host.end(interruption)
         finally:
             if self._runtime.reporter is not None:
                 self._runtime.reporter.cut_off(self._runtime.now())
+        if crashed and error is interruption:
+            raise BatcherError("a task of the batcher was cancelled from outside, and the batcher ended with it")
         if interruption is not None and interruption is not error:
             raise_bare((interruption,))
+
+    def _die(self) -> None:
+        """Settle everything at once: a task of the batcher has ended unasked, and nobody would see to it any more."""
+        self._dead = True
+        self._abort(_CANCELLED)
 
     async def _drain(self) -> None:
         """Make everything due, and wait until all is settled or the time is up."""

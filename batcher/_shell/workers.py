@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import anyio
 
 from batcher._core.batches import Batch
-from batcher._shell.backend.current import in_cancelled_scope
-from batcher._shell.backend.waiters import AwaitableWaiter, Backend
+from batcher._shell.backend.waiters import AwaitableWaiter, Backend, in_cancelled_scope
 from batcher._shell.hooks import Around, stops_programs
 from batcher._shell.reporting import log_raise
 from batcher._shell.timer import Timer
@@ -87,7 +86,8 @@ class WorkerPool:
             self._timer.wake()
 
     def take_unsent(self) -> Iterable[Batch]:
-        """Take back the batches that no worker has begun with."""
+        """Take back the batches that no worker has begun with, and start none for them."""
+        self._wanted = 0
         unsent, self._batches = self._batches, deque()
         return unsent
 

@@ -1,11 +1,8 @@
-"""Which backend runs here, and whether it is about to be cancelled."""
+"""Which backend runs here."""
 
 from __future__ import annotations
 
 import sys
-from math import inf
-
-import anyio
 
 from batcher._shell.backend.waiters import Backend
 
@@ -23,8 +20,3 @@ def current_backend() -> Backend:
     from batcher._shell.backend.on_asyncio import asyncio_backend
 
     return asyncio_backend()
-
-
-def in_cancelled_scope() -> bool:
-    """Return whether a cancel scope around the current task is cancelled."""
-    return anyio.current_effective_deadline() == -inf

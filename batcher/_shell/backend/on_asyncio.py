@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import anyio
 
-from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Run, crashed, raise_bare, wake
+from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Run, hold, in_cancelled_scope, raise_bare, wake
 
 
 def asyncio_backend() -> Backend:
@@ -38,47 +39,56 @@ class OwnTask:
     """
 
     def __init__(self) -> None:
-        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._caller = asyncio.current_task()
-        self._interrupted: asyncio.Task[object] | None = None  # by us, because a task of ours has died
-        self._left = False
+        self._loop = asyncio.get_running_loop()
+        self._stop: asyncio.Future[None] = self._loop.create_future()
+        self._told = False
+        self._dead = False
+        self._body = asyncio.current_task()
+        self._cancellations_before = _cancellations()
+        self._interrupted: asyncio.Task[Any] | None = None  # by us, because a task of ours has died
 
-    async def begin(self, run: Run) -> None:
+    async def begin(self, run: Run, died: Callable[[], None]) -> None:
+        self._died = died
         # Not loop.create_task(), which may have an eager factory: nothing runs in the middle of the host's step.
-        self._task = asyncio.Task(self._hold(run), loop=self._stop.get_loop(), name="batcher")
-        self._task.add_done_callback(self._interrupt)
+        self._task = asyncio.Task(hold(run, self._stop, self._die), loop=self._loop, name="batcher")
+        self._task.add_done_callback(self._ended)
 
-    async def _hold(self, run: Run) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run, tasks, name="batcher: timer")
-            await self._stop
-            tasks.cancel_scope.cancel()
-
-    def _interrupt(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._die()  # if it was cancelled before it ran
         if not task.cancelled():
             task.exception()  # it is raised by end(); nobody needs to hear of it otherwise
-        if not self._left and self._caller is not None and self._caller.cancel():
-            self._interrupted = self._caller
 
-    def follow(self) -> None:
-        self._caller = asyncio.current_task()
+    def _die(self) -> None:
+        if self._told or self._dead:
+            return
+        self._dead = True
+        try:
+            self._died()
+        finally:
+            body, self._body = self._body, None
+            if body is not None and body.cancel():
+                self._interrupted = body
 
-    async def end(self, interruption: BaseException | None) -> None:
-        died = self._task.done()
-        if not died:
+    def leave(self) -> None:
+        self._body = None
+
+    async def end(self, interruption: BaseException | None) -> bool:
+        self._told = True
+        if not self._stop.done():
             self._stop.set_result(None)
-        self._left = True
+        if isinstance(interruption, GeneratorExit):
+            return False  # whoever closes a coroutine does not let it wait
         late = await _see_the_end(self._task)
         ours = self._interrupted is not None and self._interrupted is asyncio.current_task()
-        if ours and self._interrupted is not None:
+        if self._interrupted is not None and ours and _cancellations() > self._cancellations_before:
             self._interrupted.uncancel()
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise_bare(error.exceptions if isinstance(error, BaseExceptionGroup) else (error,))
-        cancelled = late or interruption
-        if isinstance(cancelled, asyncio.CancelledError) and ours and not _cancellations():
-            raise crashed()  # nobody but us has cancelled the host
         if late is not None:
             raise late
+        if not self._dead or not ours or not isinstance(interruption, asyncio.CancelledError):
+            return self._dead and interruption is None
+        return not in_cancelled_scope() and _cancellations() <= self._cancellations_before
 
 
 async def _see_the_end(task: asyncio.Task[None]) -> asyncio.CancelledError | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from threading import current_thread
 from typing import Any
 
@@ -11,7 +11,8 @@ import trio
 from trio.lowlevel import Abort, Task, current_clock, current_task, reschedule, wait_task_rescheduled
 
 from batcher._core.model.entries import Entry
-from batcher._shell.backend.waiters import Backend, Run, crashed, raise_bare
+from batcher._shell.backend.waiters import Backend, Run, hold, raise_bare
+from batcher.errors import BatcherError
 
 
 def trio_backend() -> Backend:
@@ -23,33 +24,68 @@ def trio_backend() -> Backend:
 
 
 class Nursery:
-    """A nursery in the task of the body. A system task would turn an interrupt into a TrioInternalError."""
+    """A nursery in the task of the body, with one task in it that holds the batcher's own and is told to end by word.
+
+    A system task would turn an interrupt into a TrioInternalError. The one task is shielded: what is cancelled is the
+    body, which may still submit on its way out; then it leaves, and that ends what is left.
+    """
 
     def __init__(self) -> None:
-        self._tasks = anyio.create_task_group()
+        self._host = current_task()
+        self._nursery = anyio.create_task_group()
+        self._stop = TrioWaiter()
+        self._held = trio.Event()
+        self._told = False
+        self._dead = False
 
-    async def begin(self, run: Run) -> None:
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(run, self._tasks, name="batcher")
+    async def begin(self, run: Run, died: Callable[[], None]) -> None:
+        self._died = died
+        await self._nursery.__aenter__()
+        self._nursery.start_soon(self._hold, run, name="batcher")
 
-    def follow(self) -> None:
-        """Do nothing: trio has no other task end this."""
+    async def _hold(self, run: Run) -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                await hold(run, self._stop, self._die)
+        except BaseExceptionGroup as group:
+            raise_bare(group.exceptions)
+        finally:
+            self._held.set()
 
-    async def end(self, interruption: BaseException | None) -> None:
-        died = self._tasks.cancel_scope.cancel_called  # by one of our own tasks that ended, unasked
-        self._tasks.cancel_scope.cancel()
+    def _die(self) -> None:
+        if not self._told:
+            self._dead = True
+            try:
+                self._died()
+            finally:
+                self._nursery.cancel_scope.cancel()
+
+    def leave(self) -> None:
+        """Do nothing: the scope that is cancelled is the body's, and is over with it."""
+
+    async def end(self, interruption: BaseException | None) -> bool:
+        self._told = True
+        if not self._stop.done():
+            self._stop.set_result(None)
+        if current_task() is not self._host:
+            with trio.CancelScope(shield=True):
+                await self._held.wait()
+            raise BatcherError(
+                f"on trio a batcher must be left in the task that it was entered in, {self._host.name!r}, and not in "
+                f"{current_task().name!r}; all that it held is settled. Have one task of yours do both: start it by "
+                "'await nursery.start(...)', and end it by an event"
+            )
         kind = None if interruption is None else type(interruption)
         trace = None if interruption is None else interruption.__traceback__
+        swallowed = None
         try:
-            swallowed = await self._tasks.__aexit__(kind, interruption, trace)
+            swallowed = await self._nursery.__aexit__(kind, interruption, trace)
         except BaseExceptionGroup as group:
             # Our tasks turn errors into outcomes, so there is one at most: an interrupt or a bug, or the body's own,
             # wrapped on its way. It comes with the cancellations of our tasks, if the host is cancelled as well.
             others = [each for each in group.exceptions if not isinstance(each, trio.Cancelled)]
             raise_bare(others or group.exceptions)
-        else:
-            if died and swallowed:
-                raise crashed()
+        return self._dead and (interruption is None or bool(swallowed))
 
 
 class TrioWaiter:

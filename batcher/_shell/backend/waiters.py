@@ -7,10 +7,12 @@ is cancelled. One ``anyio.Event`` per record would cost three times as much.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+import anyio
+
 from batcher._core.model.entries import Entry
-from batcher.errors import BatcherError
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -38,18 +40,21 @@ class AwaitableWaiter(Waiter, Protocol):
 class Host(Protocol):
     """What holds the task group of one open batcher."""
 
-    async def begin(self, run: Run) -> None:
-        """Start *run* in a task, with the group that its own tasks go to. This waits for nothing."""
+    async def begin(self, run: Run, died: Callable[[], None]) -> None:
+        """Start *run* in a task, with the group that its own tasks go to. This waits for nothing.
 
-    def follow(self) -> None:
-        """Have the current task end, and no longer the one that began, should one of the batcher's tasks die."""
+        :param died: called if a task of the batcher ends unasked, before the body is interrupted
+        """
 
-    async def end(self, interruption: BaseException | None) -> None:
+    def leave(self) -> None:
+        """Have no task interrupted from now on: the body is over, and whoever leaves looks by itself."""
+
+    async def end(self, interruption: BaseException | None) -> bool:
         """End the tasks, and wait for that, whatever happens to the current task meanwhile.
 
         :param interruption: what ends the current task, if it does not simply leave
+        :returns: whether a task of the batcher was cancelled by somebody else, and nobody but us interrupted the body
         :raises BaseException: what a task of the batcher has died of; or a cancellation that came meanwhile
-        :raises BatcherError: a task of the batcher was cancelled by somebody else
         """
 
 
@@ -83,9 +88,24 @@ def raise_bare(errors: Sequence[BaseException]) -> None:
             only.__context__ = context
 
 
-def crashed() -> BatcherError:
-    """Return what the host is told if a task of the batcher was cancelled by somebody else."""
-    return BatcherError("a task of the batcher was cancelled from outside, and the body with it")
+async def hold(run: Run, stop: AwaitableWaiter, die: Callable[[], None]) -> None:
+    """Hold the task group of a batcher until *stop* is told.
+
+    If one of its tasks ends before, *die* is called at once: a write that ignores cancellation may hold up the end.
+    """
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, tasks, name="batcher: timer")
+        try:
+            await stop
+        except BaseException:
+            die()
+            raise
+        tasks.cancel_scope.cancel()
+
+
+def in_cancelled_scope() -> bool:
+    """Return whether a cancel scope around the current task is cancelled."""
+    return anyio.current_effective_deadline() == -inf
 
 
 def wake(settled: Iterable[Entry]) -> None:
