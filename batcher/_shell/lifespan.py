@@ -25,7 +25,7 @@ class Lifespan:
 
     async def begin(self) -> None:
         """Start the tasks. This waits for nothing."""
-        await self._host.begin(self._runtime.run, self._die)
+        await self._host.begin(self._runtime.run, self._runtime.stop, self._die)
         self.open = True
 
     async def end(self, error: BaseException | None) -> None:

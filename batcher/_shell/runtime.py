@@ -56,6 +56,7 @@ class Runtime:
         self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._breakers_moved = engine.breaker_changes  # the same list for ever, and emptied here
         self._calling_back = False
+        self._stopped = False
         self._drained: tuple[float, AwaitableWaiter] | None = None  # who waits for the end, and for how long
 
     # Who may call
@@ -80,8 +81,8 @@ class Runtime:
     # Doing what the engine says
 
     async def run(self, tasks: TaskGroup) -> None:
-        """Watch the clock, and start workers."""
-        while True:
+        """Watch the clock, and start workers, until :meth:`stop`."""
+        while not self._stopped:
             self.workers.start_wanted(tasks)
             patience = inf if self._drained is None else self._drained[0]
             await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), patience))
@@ -93,6 +94,11 @@ class Runtime:
                 if self.engine.give_up_on(batch, error, now) and self.reporter is not None:
                     self.reporter.answers.append((batch, now - began_at, error))
             self.turn()
+
+    def stop(self) -> None:
+        """Have :meth:`run` return."""
+        self._stopped = True
+        self._timer.wake()
 
     def act_on(self, verb: Verb) -> None:
         """Do what a submit has made necessary."""

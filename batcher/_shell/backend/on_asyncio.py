@@ -39,18 +39,16 @@ class OwnTask:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop: asyncio.Future[None] = self._loop.create_future()
         self._told = False
         self._dead = False
         self._body = asyncio.current_task()
         self._cancellations_before = _cancellations()
         self._interrupted: asyncio.Task[Any] | None = None  # by us, because a task of ours has died
 
-    async def begin(self, run: Run, died: Callable[[], None]) -> None:
-        self._died = died
+    async def begin(self, run: Run, stop: Callable[[], None], died: Callable[[], None]) -> None:
+        self._stop, self._died = stop, died
         # Not loop.create_task(), which may have an eager factory: nothing runs in the middle of the host's step.
-        self._task = asyncio.Task(hold(run, self._stop, self._die), loop=self._loop, name="batcher")
+        self._task = asyncio.Task(hold(run, self._die), loop=asyncio.get_running_loop(), name="batcher")
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -74,8 +72,7 @@ class OwnTask:
 
     async def end(self, interruption: BaseException | None) -> bool:
         self._told = True
-        if not self._stop.done():
-            self._stop.set_result(None)
+        self._stop()
         if isinstance(interruption, GeneratorExit):
             return False  # whoever closes a coroutine does not let it wait
         late = await _see_the_end(self._task)

@@ -33,20 +33,19 @@ class Nursery:
     def __init__(self) -> None:
         self._host = current_task()
         self._nursery = anyio.create_task_group()
-        self._stop = TrioWaiter()
         self._held = trio.Event()
         self._told = False
         self._dead = False
 
-    async def begin(self, run: Run, died: Callable[[], None]) -> None:
-        self._died = died
+    async def begin(self, run: Run, stop: Callable[[], None], died: Callable[[], None]) -> None:
+        self._stop, self._died = stop, died
         await self._nursery.__aenter__()
         self._nursery.start_soon(self._hold, run, name="batcher")
 
     async def _hold(self, run: Run) -> None:
         try:
             with trio.CancelScope(shield=True):
-                await hold(run, self._stop, self._die)
+                await hold(run, self._die)
         except BaseExceptionGroup as group:
             raise_bare(group.exceptions)
         finally:
@@ -65,8 +64,7 @@ class Nursery:
 
     async def end(self, interruption: BaseException | None) -> bool:
         self._told = True
-        if not self._stop.done():
-            self._stop.set_result(None)
+        self._stop()
         if current_task() is not self._host:
             with trio.CancelScope(shield=True):
                 await self._held.wait()

@@ -40,9 +40,10 @@ class AwaitableWaiter(Waiter, Protocol):
 class Host(Protocol):
     """What holds the task group of one open batcher."""
 
-    async def begin(self, run: Run, died: Callable[[], None]) -> None:
+    async def begin(self, run: Run, stop: Callable[[], None], died: Callable[[], None]) -> None:
         """Start *run* in a task, with the group that its own tasks go to. This waits for nothing.
 
+        :param stop: has *run* return
         :param died: called if a task of the batcher ends unasked, before the body is interrupted
         """
 
@@ -88,15 +89,14 @@ def raise_bare(errors: Sequence[BaseException]) -> None:
             only.__context__ = context
 
 
-async def hold(run: Run, stop: AwaitableWaiter, die: Callable[[], None]) -> None:
-    """Hold the task group of a batcher until *stop* is told.
+async def hold(run: Run, die: Callable[[], None]) -> None:
+    """Hold the task group of a batcher until *run* returns.
 
     If one of its tasks ends before, *die* is called at once: a write that ignores cancellation may hold up the end.
     """
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, tasks, name="batcher: timer")
         try:
-            await stop
+            await run(tasks)
         except BaseException:
             die()
             raise
