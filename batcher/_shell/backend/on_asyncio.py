@@ -47,8 +47,9 @@ class OwnTask:
 
     async def begin(self, run: Run, stop: Callable[[], None], died: Callable[[], None]) -> None:
         self._stop, self._died = stop, died
+        tasks = anyio.create_task_group()  # made here, for the first one loads what takes longer than a batch waits
         # Not loop.create_task(), which may have an eager factory: nothing runs in the middle of the host's step.
-        self._task = asyncio.Task(hold(run, self._die), loop=asyncio.get_running_loop(), name="batcher")
+        self._task = asyncio.Task(hold(tasks, run, self._die), loop=asyncio.get_running_loop(), name="batcher")
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

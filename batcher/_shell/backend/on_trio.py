@@ -45,7 +45,7 @@ class Nursery:
     async def _hold(self, run: Run) -> None:
         try:
             with trio.CancelScope(shield=True):
-                await hold(run, self._die)
+                await hold(anyio.create_task_group(), run, self._die)
         except BaseExceptionGroup as group:
             raise_bare(group.exceptions)
         finally:

@@ -89,12 +89,12 @@ def raise_bare(errors: Sequence[BaseException]) -> None:
             only.__context__ = context
 
 
-async def hold(run: Run, die: Callable[[], None]) -> None:
+async def hold(tasks: TaskGroup, run: Run, die: Callable[[], None]) -> None:
     """Hold the task group of a batcher until *run* returns.
 
     If one of its tasks ends before, *die* is called at once: a write that ignores cancellation may hold up the end.
     """
-    async with anyio.create_task_group() as tasks:
+    async with tasks:
         try:
             await run(tasks)
         except BaseException:
