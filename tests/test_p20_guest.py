@@ -37,19 +37,24 @@ class Refusal(Exception):
     """What the write function answers for a bad record."""
 
 
+class Stop(BaseException):
+    """What ends programs, and that asyncio does not know."""
+
+
 @attrs.define
 class Trial:
     """One batcher in its host, and what came of it."""
 
     after: float = 0.0  # seconds that a call takes
     policy: AutoBatchPolicy = NOW
+    patience: float = 50
     batcher: Batcher[Any, Any] = attrs.field(init=False)
     receipts: list[Receipt[Any]] = attrs.field(factory=list)
     sent: list[Any] = attrs.field(factory=list)
     ours: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        self.batcher = Batcher(self.write, auto_batch=self.policy, limits=Limits(shutdown_timeout=50))
+        self.batcher = Batcher(self.write, auto_batch=self.policy, limits=Limits(shutdown_timeout=self.patience))
 
     async def write(self, key: Any, records: list[Any]) -> list[Any]:
         self.sent += records
@@ -587,8 +592,7 @@ def test_p20_a_cancellation_that_comes_only_while_the_tasks_end_is_not_lost():
         await asyncio.sleep(0)
 
     async def main() -> None:
-        trial = Trial(policy=AutoBatchPolicy(max_records=1))
-        trial.batcher = Batcher(trial.write, limits=Limits(shutdown_timeout=5))
+        trial = Trial(patience=5)
         task = asyncio.create_task(host(trial))
         await asyncio.sleep(10)
         assert trial.outcomes == ["unknown"]
@@ -914,7 +918,7 @@ def test_p20_swept_while_it_drains():
 
 
 def test_p20_swept_together_with_the_host():
-    """Somebody has cancelled the host as well: that is what it is told."""
+    """Somebody has cancelled the host as well, before it heard of us: that is what it is told, and all that counts."""
 
     async def main() -> None:
         trial = Trial(after=20)
@@ -928,7 +932,8 @@ def test_p20_swept_together_with_the_host():
 
         task = asyncio.create_task(host())
         await asyncio.sleep(1)
-        for each in asyncio.all_tasks() - tasks:
+        trial.receipts[0].add_done_callback(lambda _: task.cancel())
+        for each in asyncio.all_tasks() - tasks - {task}:
             each.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -938,42 +943,104 @@ def test_p20_swept_together_with_the_host():
     run(main)
 
 
-def test_p20_swept_while_a_scope_around_is_cancelled():
-    """Then it is the scope's cancellation, and the scope catches it."""
+@pytest.mark.parametrize("order", ["the scope", "the tasks"])
+def test_p20_swept_while_a_scope_around_is_cancelled(order):
+    """Whichever comes first, it is the scope's cancellation, and the scope catches it."""
 
     async def main() -> None:
         trial = Trial(after=20)
         tasks = asyncio.all_tasks()
+        loop = asyncio.get_running_loop()
         with anyio.CancelScope() as scope:
             async with trial.batcher:
                 trial.put("a")
                 await asyncio.sleep(1)
-                asyncio.get_running_loop().call_soon(scope.cancel)
+                if order == "the scope":
+                    loop.call_soon(scope.cancel)
+                else:  # in between the cancellation and the body's next step
+                    trial.receipts[0].add_done_callback(lambda _: loop.call_soon(scope.cancel))
                 for each in asyncio.all_tasks() - tasks:
                     each.cancel()
                 await asyncio.sleep(5)
+        assert scope.cancelled_caught
         trial.check()
         await works_on(0, tasks)
 
     run(main)
 
 
-@pytest.mark.parametrize("uncancels", [True, False])
-def test_p20_swept_and_the_body_does_not_care(uncancels):
-    """The count is as before, whoever has taken our own cancellation back."""
+@pytest.mark.parametrize("then", ["leaves", "uncancels", "catches", "raises", "stops"])
+@pytest.mark.parametrize("entered_with", [0, 1])
+def test_p20_swept_and_what_the_body_makes_of_it(then, entered_with):
+    """The count is as before, whoever has taken our own cancellation back; an error of the body's own leaves."""
 
     async def main() -> None:
         trial = Trial(after=20)
         tasks = asyncio.all_tasks()
-        with pytest.raises(BatcherError, match="cancelled from outside"):
+        for _ in range(entered_with):
+            here().cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.sleep(1)
+        out = {"raises": ValueError, "stops": Stop}.get(then, BatcherError)
+        with pytest.raises(out, match=r"mine|cancelled from outside"):
             async with trial.batcher:
                 await asyncio.sleep(1)
                 for each in asyncio.all_tasks() - tasks:
                     each.cancel()
-                with pytest.raises(asyncio.CancelledError):
+                try:
                     await asyncio.sleep(5)
-                if uncancels:
-                    here().uncancel()
+                except asyncio.CancelledError:
+                    if then == "leaves":
+                        raise
+                    if then == "uncancels":
+                        here().uncancel()
+                    if then == "raises":
+                        raise ValueError("mine") from None
+                    if then == "stops":
+                        raise Stop("mine") from None
+        trial.check()
+        assert here().cancelling() == entered_with
+        while here().cancelling():
+            here().uncancel()
+        await works_on(0, tasks)
+
+    run(main)
+
+
+def test_p20_swept_and_left_by_another_task_that_is_cancelled():
+    """Its cancellation is its own, and no business of the task that has entered: that gets its count back."""
+
+    async def main() -> None:
+        trial = Trial(after=20)
+        tasks = asyncio.all_tasks()
+        swept = asyncio.Event()
+
+        async def leave() -> None:
+            try:
+                await swept.wait()
+                here().cancel()
+                await asyncio.sleep(1)
+            except asyncio.CancelledError as error:
+                await trial.batcher.__aexit__(type(error), error, None)
+                raise
+
+        leaving = asyncio.create_task(leave())
+        others = asyncio.all_tasks()
+        here().cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(1)
+        await trial.batcher.__aenter__()
+        trial.put("a")
+        await asyncio.sleep(1)
+        for each in asyncio.all_tasks() - others:
+            each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        assert here().cancelling() == 2
+        swept.set()
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        assert here().uncancel() == 0
         trial.check()
         await works_on(0, tasks)
 
@@ -1001,8 +1068,12 @@ async def test_p20_a_body_that_is_shielded_from_its_host_may_still_submit():
 
 
 @pytest.mark.anyio
-async def test_p20_the_body_hears_of_an_interrupt_at_once():
-    """A call beside it that ignores cancellation holds up the end, and neither the body nor a receipt."""
+@pytest.mark.parametrize("cancelled_at", [10, 100])
+async def test_p20_the_body_hears_of_an_interrupt_at_once(cancelled_at):
+    """A call beside it that ignores cancellation holds up the end, and neither the body nor a receipt.
+
+    Nor does the interrupt get lost if the host is cancelled while it waits for that call.
+    """
     interrupt = GeneratorExit if anyio.get_cancelled_exc_class() is asyncio.CancelledError else KeyboardInterrupt
     heard: list[tuple[float, list[str]]] = []
 
@@ -1015,7 +1086,7 @@ async def test_p20_the_body_hears_of_an_interrupt_at_once():
         raise interrupt
 
     start = anyio.current_time()
-    with pytest.raises(interrupt):
+    with pytest.raises(interrupt), anyio.move_on_after(cancelled_at):
         async with Batcher(write, auto_batch=NOW) as batcher:
             receipts = [batcher.submit_nowait("a", key=key) for key in ("late", "interrupt")]
             try:
@@ -1072,6 +1143,28 @@ async def test_p20_who_exits_drains_and_who_is_interrupted_does_not(kind):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_p20_an_exit_in_a_callback_of_the_last_records_is_not_lost(cancelled):
+    """It comes when the batcher gives up, and leaves when the tasks have ended."""
+    trial = Trial(patience=5)
+
+    def stop(_: Receipt[Any]) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit) as left, anyio.CancelScope() as scope:
+        async with trial.batcher:
+            trial.put("late")
+            trial.receipts[0].add_done_callback(stop)
+            await anyio.sleep(1)
+            if cancelled:
+                scope.cancel()
+                await anyio.sleep(1)
+    assert left.value.code == 3
+    trial.check()
+    assert trial.outcomes == ["unknown"]
+
+
+@pytest.mark.anyio
 async def test_p20_an_exit_of_a_cancelled_host_does_not_wait():
     """The drain is cut off by the cancellation that was there."""
     trial = Trial(after=5, policy=LATER)
@@ -1086,26 +1179,32 @@ async def test_p20_an_exit_of_a_cancelled_host_does_not_wait():
     assert anyio.current_time() == start
 
 
-def test_p20_on_trio_another_task_is_told_what_to_do():
+@pytest.mark.parametrize("patience", [5, 50])
+def test_p20_on_trio_another_task_is_told_what_to_do(patience):
     """A nursery cannot change its task. All that was held is written, and the words name the way out."""
     trio = pytest.importorskip("trio")
-    trial = Trial(policy=LATER)
+    trial = Trial(policy=LATER, patience=patience)
 
     async def main() -> None:
         async def leave(task_status: Any) -> None:
             task_status.started()
-            with pytest.raises(BatcherError, match=r"left in the task that it was entered in.*nursery\.start"):
+            with (
+                trio.move_on_after(10 if patience == 5 else 100),
+                pytest.raises(BatcherError, match=r"left in the task that it was entered in.*nursery\.start"),
+            ):
                 await trial.batcher.__aexit__(None, None, None)
             left.set()
 
         left = trio.Event()
         async with trio.open_nursery() as nursery:
             await trial.batcher.__aenter__()
-            trial.put("a")
+            trial.put("late")
+            start = trio.current_time()
             await nursery.start(leave)
             await left.wait()
             trial.check()
-            assert trial.outcomes == ["written"]
+            assert trial.outcomes == ["written"] if patience > 30 else ["unknown"]
+            assert trio.current_time() - start == 30  # when the tasks have ended
 
     # The nursery stays where it was, and trio says so, to the task that has entered: no word of ours gets there, for
     # nothing of ours runs there any more. If that task ends before anybody leaves, trio itself breaks: nor then.

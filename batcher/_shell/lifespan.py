@@ -18,7 +18,6 @@ class Lifespan:
 
     def __init__(self, runtime: Runtime, host: Host, shutdown_timeout: float) -> None:
         self.open = False
-        self._dead = False  # a task of the batcher has ended unasked
         self._runtime = runtime
         self._host = host
         self._shutdown_timeout = shutdown_timeout
@@ -38,7 +37,7 @@ class Lifespan:
         # Who exits wants to leave nothing behind; who is cancelled or interrupted wants to leave at once.
         interruption = None if isinstance(error, (Exception, SystemExit)) else error
         try:
-            if interruption is None and not self._dead:
+            if interruption is None:
                 await self._drain()
         except BaseException as late:  # the host is cancelled while it drains
             interruption = late
@@ -60,7 +59,6 @@ class Lifespan:
 
     def _die(self) -> None:
         """Settle everything at once: a task of the batcher has ended unasked, and nobody would see to it any more."""
-        self._dead = True
         self._abort(_CANCELLED)
 
     async def _drain(self) -> None:

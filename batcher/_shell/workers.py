@@ -86,8 +86,7 @@ class WorkerPool:
             self._timer.wake()
 
     def take_unsent(self) -> Iterable[Batch]:
-        """Take back the batches that no worker has begun with, and start none for them."""
-        self._wanted = 0
+        """Take back the batches that no worker has begun with."""
         unsent, self._batches = self._batches, deque()
         return unsent
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Run, hold, in_cancelled_scope, raise_bare, wake
 
@@ -50,15 +51,10 @@ class OwnTask:
         tasks = anyio.create_task_group()  # made here, for the first one loads what takes longer than a batch waits
         # Not loop.create_task(), which may have an eager factory: nothing runs in the middle of the host's step.
         self._task = asyncio.Task(hold(tasks, run, self._die), loop=asyncio.get_running_loop(), name="batcher")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self._die)  # it may be cancelled before it runs
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._die()  # if it was cancelled before it ran
-        if not task.cancelled():
-            task.exception()  # it is raised by end(); nobody needs to hear of it otherwise
-
-    def _die(self) -> None:
-        if self._told or self._dead:
+    def _die(self, _: object = None) -> None:
+        if self._told:
             return
         self._dead = True
         try:
@@ -77,16 +73,20 @@ class OwnTask:
         if isinstance(interruption, GeneratorExit):
             return False  # whoever closes a coroutine does not let it wait
         late = await _see_the_end(self._task)
-        ours = self._interrupted is not None and self._interrupted is asyncio.current_task()
-        if self._interrupted is not None and ours and _cancellations() > self._cancellations_before:
-            self._interrupted.uncancel()
+        body = self._interrupted
+        if body is not None and body.cancelling() > self._cancellations_before:
+            body.uncancel()
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise_bare(error.exceptions if isinstance(error, BaseExceptionGroup) else (error,))
         if late is not None:
             raise late
-        if not self._dead or not ours or not isinstance(interruption, asyncio.CancelledError):
-            return self._dead and interruption is None
-        return not in_cancelled_scope() and _cancellations() <= self._cancellations_before
+        if interruption is None:
+            return self._dead
+        if body is not asyncio.current_task() or _cancellations() > self._cancellations_before:
+            return False
+        if in_cancelled_scope():
+            await checkpoint()  # which raises the cancellation that the scope knows as its own
+        return isinstance(interruption, asyncio.CancelledError)
 
 
 async def _see_the_end(task: asyncio.Task[None]) -> asyncio.CancelledError | None:

@@ -34,8 +34,6 @@ class Nursery:
         self._host = current_task()
         self._nursery = anyio.create_task_group()
         self._held = trio.Event()
-        self._told = False
-        self._dead = False
 
     async def begin(self, run: Run, stop: Callable[[], None], died: Callable[[], None]) -> None:
         self._stop, self._died = stop, died
@@ -52,18 +50,15 @@ class Nursery:
             self._held.set()
 
     def _die(self) -> None:
-        if not self._told:
-            self._dead = True
-            try:
-                self._died()
-            finally:
-                self._nursery.cancel_scope.cancel()
+        try:
+            self._died()
+        finally:
+            self._nursery.cancel_scope.cancel()
 
     def leave(self) -> None:
         """Do nothing: the scope that is cancelled is the body's, and is over with it."""
 
     async def end(self, interruption: BaseException | None) -> bool:
-        self._told = True
         self._stop()
         if current_task() is not self._host:
             with trio.CancelScope(shield=True):
@@ -75,7 +70,7 @@ class Nursery:
             )
         kind = None if interruption is None else type(interruption)
         trace = None if interruption is None else interruption.__traceback__
-        swallowed = None
+        swallowed: bool | None = None
         try:
             swallowed = await self._nursery.__aexit__(kind, interruption, trace)
         except BaseExceptionGroup as group:
@@ -83,7 +78,7 @@ class Nursery:
             # wrapped on its way. It comes with the cancellations of our tasks, if the host is cancelled as well.
             others = [each for each in group.exceptions if not isinstance(each, trio.Cancelled)]
             raise_bare(others or group.exceptions)
-        return self._dead and (interruption is None or bool(swallowed))
+        return interruption is not None and bool(swallowed)
 
 
 class TrioWaiter:
