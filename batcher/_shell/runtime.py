@@ -86,9 +86,10 @@ class Runtime:
             self.workers.start_wanted(tasks)
             patience = inf if self._drained is None else self._drained[0]
             await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), patience))
-            if self._drained is not None and self._drained[0] <= self.now() and not self._drained[1].done():
-                self._drained[1].set_result(None)
-                self._drained = None
+            if self._drained is not None and self._drained[0] <= self.now():
+                (_, waiter), self._drained = self._drained, None
+                if not waiter.done():
+                    waiter.set_result(None)
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
                 if self.engine.give_up_on(batch, error, now) and self.reporter is not None:
