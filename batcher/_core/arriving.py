@@ -173,8 +173,9 @@ class Arriving:
             self._accumulator.lanes.forget_if_idle(unit.lane, now)
             raise InvalidRecord(f"the record is too large: {problem}")
         if unit.lane.filled_by(unit):
+            self._accumulator.lanes.pinned = unit.lane  # what expires now may be its last
             self.collect(now)  # what is due already is served before new input
-            self._accumulator.lanes.keep(unit.lane)  # forgotten if what has just expired was its last
+            self._accumulator.lanes.pinned = None
         if admission.must_wait(unit.lane, count, unit.size):
             admission.enqueue(unit)
             self._accumulator.watch_expiry(unit)

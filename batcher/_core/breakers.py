@@ -67,7 +67,7 @@ class Breakers:
 
     def attach(self, lane: Lane) -> None:
         """Give a new lane the breaker that it had before."""
-        lane.breaker = self._of_lanes.get(lane.key)
+        lane.breaker = self._of_lanes.get(lane.name)
         if lane.breaker is not None and not (self.closed and lane.breaker.state == "closed"):
             lane.allowance.begin_anew()
 
@@ -105,14 +105,14 @@ class Breakers:
             if lane.breaker is not None or self._failed:
                 self._close(lane, now)
             return None
-        if lane.breaker is None or self._of_lanes.get(lane.key) is not lane.breaker:  # which may have been forgiven
-            lane.breaker = self._of_lanes[lane.key] = Breaker(self._policy)
+        if lane.breaker is None or self._of_lanes.get(lane.name) is not lane.breaker:  # which may have been forgiven
+            lane.breaker = self._of_lanes[lane.name] = Breaker(self._policy)
             if len(self._of_lanes) > _MOST_LANES:
                 _, forgiven = self._of_lanes.popitem(last=False)
                 self.open -= forgiven.state != "closed"
                 forgiven.state, forgiven.open_until = "closed", -inf
         if len(self._failed) < 2:
-            self._failed.add(lane.key if lane.tenant is None else lane.tenant.name)
+            self._failed.add(lane.name if lane.tenant is None else lane.tenant.name)
         # One lane that fails is one lane, or one tenant; the destination is more than that.
         patience = inf if len(self._failed) < 2 else self._patience
         of_lane = lane.breaker.note_failure(signal.failure, now, 0.0 if signal.for_good else self._patience)
@@ -127,7 +127,7 @@ class Breakers:
     def _close(self, lane: Lane, now: float) -> None:
         if lane.breaker is not None:
             self._become(lane.breaker, "closed", lane, now)
-            self._of_lanes.pop(lane.key, None)
+            self._of_lanes.pop(lane.name, None)
             lane.breaker = None
         if self._failed:
             assert self._policy is not None and self._of_all is not None

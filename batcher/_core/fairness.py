@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
 
 from batcher._core.model.entries import Lane
+from batcher._core.model.steady import steady
 from batcher._core.model.tenants import Tenant
 from batcher.policies import Fairness
 
@@ -147,10 +148,11 @@ class Tenants:
     def enrol(self, lane: Lane) -> None:
         """Give a new lane its tenant. Whatever ``Fairness.by`` raises leaves all as it was."""
         fairness = self._fairness
-        name = fairness.name_of(lane.key)
+        called = fairness.name_of(lane.key)
+        name = steady(called)
         tenant = self._tenants.get(name)
         if tenant is None:
-            tenant = self._tenants[name] = Tenant(name, fairness.weights.get(name, 1.0))
+            tenant = self._tenants[name] = Tenant(name, fairness.weights.get(called, 1.0))
         tenant.lanes += 1
         lane.tenant = tenant
 

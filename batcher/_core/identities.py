@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 
 from batcher._core.model.entries import Unit
+from batcher._core.model.steady import look_up
 
 
 class Identities:
@@ -27,7 +28,7 @@ class Identities:
     def check(self, unit: Unit) -> None:
         """Compare the identities of *unit* with those known: one that cannot be compared raises here, in time."""
         for identity in unit.identities:
-            self._queues.get(identity)
+            look_up(self._queues, identity)
 
     def join(self, unit: Unit) -> bool:
         """Queue *unit* up behind each of its identities; return whether it heads all of them."""

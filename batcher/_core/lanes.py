@@ -8,6 +8,7 @@ from batcher._core.admission import Admission
 from batcher._core.breakers import Breakers
 from batcher._core.memory import Memory
 from batcher._core.model.entries import Lane
+from batcher._core.model.steady import look_up
 from batcher._core.scheduler import Scheduler
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits
 
@@ -26,6 +27,7 @@ class Lanes:
         memory: Memory,
     ) -> None:
         self.by_key: dict[Hashable, Lane] = {}
+        self.pinned: Lane | None = None  # is about to get a record, and not to be forgotten
         self._auto_batch = auto_batch
         self._limits = limits
         self._rules_of = rules_of
@@ -35,25 +37,21 @@ class Lanes:
         self._memory = memory
 
     def open(self, key: Hashable, now: float) -> Lane:
-        """Make the lane of *key*."""
+        """Make the lane of *key*. Whatever this raises, all is as it was."""
         policy = self._auto_batch
         rules = self._rules_of(key)
         lane = Lane(key, rules, policy.max_records, policy.max_bytes, policy.window, self._limits.max_lane_in_flight)
+        look_up(self.by_key, lane.name)
         self._breakers.attach(lane)
         self._memory.apply(lane, now)
-        self.keep(lane)
+        # First, for these may raise: no lane is found here that nobody meters, or that is nobody's.
+        if self._scheduler.tenants is not None:
+            self._scheduler.tenants.enrol(lane)
+        if self._limits.quotas:
+            self._meter(lane)
+        self.by_key[lane.name] = lane
         self.limit_fast_path(lane)
         return lane
-
-    def keep(self, lane: Lane) -> None:
-        """Have *lane* found under its key: a new one, or one that has just been forgotten and is needed again."""
-        if lane.key not in self.by_key:
-            # First, for these may raise: no lane is found here that nobody meters, or that is nobody's.
-            if self._scheduler.tenants is not None:
-                self._scheduler.tenants.enrol(lane)
-            if self._limits.quotas:
-                self._meter(lane)
-            self.by_key[lane.key] = lane
 
     def _meter(self, lane: Lane) -> None:
         try:
@@ -70,9 +68,11 @@ class Lanes:
 
     def forget_if_idle(self, lane: Lane, now: float) -> None:
         """Drop a lane that holds nothing, so that keys that are gone cost nothing."""
-        if not lane.idle(now) or self._admission.waiting(lane) or self.by_key.get(lane.key) is not lane:
+        if not lane.idle(now) or lane is self.pinned:
             return
-        del self.by_key[lane.key]
+        if self._admission.waiting(lane) or self.by_key.get(lane.name) is not lane:
+            return
+        del self.by_key[lane.name]
         self._scheduler.forget(lane)
         if lane.quota.meters:
             self._scheduler.pacing.leave(lane, now)

@@ -23,16 +23,16 @@ class Memory:
     def learn(self, lane: Lane, now: float) -> None:
         """Remember what batches of *lane* are filled to."""
         lane.small_until = now + HOUR
-        self._sizes[lane.key] = lane.queue.max_records, lane.queue.max_bytes, lane.small_until
-        self._sizes.move_to_end(lane.key)
+        self._sizes[lane.name] = lane.queue.max_records, lane.queue.max_bytes, lane.small_until
+        self._sizes.move_to_end(lane.name)
         _keep_in_bounds(self._sizes)
 
     def apply(self, lane: Lane, now: float) -> None:
         """Have a new lane keep to what was learned."""
-        if lane.key in self._sizes:
-            max_records, max_bytes, until = self._sizes[lane.key]
+        if lane.name in self._sizes:
+            max_records, max_bytes, until = self._sizes[lane.name]
             if until <= now:
-                del self._sizes[lane.key]
+                del self._sizes[lane.name]
             else:
                 lane.fill_to(max_records, max_bytes)
                 lane.small_until = until

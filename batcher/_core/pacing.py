@@ -15,6 +15,7 @@ from batcher._core.model.attempts import begun, ended
 from batcher._core.model.deadlines import Deadlines
 from batcher._core.model.entries import Lane
 from batcher._core.model.meters import UNMETERED, Meter, Metered
+from batcher._core.model.steady import steady
 from batcher.policies import Quota
 
 
@@ -45,7 +46,7 @@ class Pacing:
         lane.allow(min(quota.records for quota in self._quotas), inf)
 
     def _meter(self, index: int, quota: Quota, key: Hashable) -> Meter:
-        name = index, quota.name_of(key)
+        name = index, steady(quota.name_of(key))
         return self._meters.get(name) or Meter(quota, name)
 
     def leave(self, lane: Lane, now: float) -> None:

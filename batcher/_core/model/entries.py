@@ -18,6 +18,7 @@ from batcher._core.model.meters import UNMETERED
 from batcher._core.model.queues import Queue
 from batcher._core.model.sealed import Sealed, SealedQueue
 from batcher._core.model.states import State
+from batcher._core.model.steady import steady
 from batcher._core.model.tenants import Tenant
 from batcher.events import FlushReason
 from batcher.outcomes import Cause, Outcome, Written
@@ -56,7 +57,7 @@ class Extras:
     )
 
     def __init__(self, identity: Hashable | None = None, delay: float | None = None, expires_at: float = inf) -> None:
-        self.identity = identity
+        self.identity = None if identity is None else steady(identity)
         self.delay = delay  # of the batch that this record opens; None is the policy's
         self.expires_at = expires_at
         self.group: Group | None = None
@@ -213,6 +214,7 @@ class Lane:
         "max_delay",
         "most_bytes",
         "most_records",
+        "name",
         "parked",
         "paused_until",
         "pending",
@@ -236,6 +238,7 @@ class Lane:
         max_in_flight: float = inf,
     ) -> None:
         self.key = key
+        self.name = steady(key)  # where it is found
         self.rules = rules
         self.max_delay = max_delay
         # What one call may carry, and so what one record or one group may have.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
@@ -25,6 +25,8 @@ ITEM_BYTES = len(b'{"record":},')
 @attrs.frozen(cache_hash=True)
 class Lane:
     """All that one call has in common."""
+
+    keeps_its_hash: ClassVar[bool] = True
 
     object: str
     type: WriteType

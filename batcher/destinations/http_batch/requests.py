@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 import attrs
@@ -28,6 +28,8 @@ _NOT_IN_SEGMENTS = frozenset("/\\?#%;")
 @attrs.frozen(cache_hash=True)
 class Lane:
     """All that the records of one call share."""
+
+    keeps_its_hash: ClassVar[bool] = True
 
     object: str
     type: WriteType

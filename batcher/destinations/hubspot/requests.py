@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -66,6 +66,8 @@ class Link:
 @attrs.frozen(cache_hash=True)
 class Lane:
     """All that one call has in common."""
+
+    keeps_its_hash: ClassVar[bool] = True
 
     object: str
     type: WriteType

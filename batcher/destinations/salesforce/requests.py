@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 from zlib import crc32
 
 import attrs
@@ -57,6 +57,8 @@ BATCH_BYTES = len(_HEAD[False] + b"]}")
 @attrs.frozen(cache_hash=True)
 class Lane:
     """All that one call has in common."""
+
+    keeps_its_hash: ClassVar[bool] = True
 
     object: str
     type: WriteType
