@@ -12,6 +12,7 @@ from batcher._shell.hooks import linking
 from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
+from batcher._shell.steps import IN_STEP
 from batcher._shell.workers import working_for
 from batcher.destinations.function import Function, VerifyFunction, WriteFunction
 from batcher.events import Hook
@@ -95,9 +96,9 @@ class Batcher(Shell, Generic[R, T]):
         :raises NestedSubmit: called inside *write* of the same batcher
         """
         runtime = self._runtime
-        # From here on _opened(), _receipt() and accept_in_turn(), unrolled: this runs for every record.
-        if runtime is None or runtime.running() is not runtime.open_in or ((busy := working_for()) and runtime in busy):
-            runtime = self._opened("submit()")
+        # From here on _whole(), _receipt() and Runtime.take(), unrolled: this runs for every record.
+        if runtime is None or runtime.running() is not runtime.open_in or working_for():
+            runtime = await self._whole("submit()")
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None:
             extras = extras_of(runtime, identity, max_delay, deadline)
@@ -108,9 +109,15 @@ class Batcher(Shell, Generic[R, T]):
         entry.size = size
         entry.waiter = waiter
         entry.extras = extras
-        verb = self._engine.submit(entry, key, runtime.now())
-        if verb is not NOTHING:
-            runtime.act_on(verb)
+        try:
+            runtime.open_in = IN_STEP
+            verb = self._engine.submit(entry, key, runtime.now())
+            runtime.open_in = runtime.gate
+            if verb is not NOTHING:
+                runtime.act_on(verb)
+        except BaseException as error:
+            runtime.cut_off(error, entry)
+            raise
         try:
             await waiter
         except BaseException:
@@ -151,7 +158,7 @@ class Batcher(Shell, Generic[R, T]):
 
         :returns: the receipt; nobody needs to await it
         """
-        runtime = self._opened("enqueue()")
+        runtime = await self._whole("enqueue()")
         return await accept_in_turn(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
 
     async def submit_all(
@@ -173,7 +180,7 @@ class Batcher(Shell, Generic[R, T]):
             record that can never be written is :class:`Rejected`.
         :raises InvalidGroup: with *all_or_none*: too many, too large, or two of one identity
         """
-        runtime = self._opened("submit_all()")
+        runtime = await self._whole("submit_all()")
         records = list(records)
         names = None if identities is None else list(identities)
         if names is not None and len(names) != len(records):

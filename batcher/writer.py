@@ -13,6 +13,7 @@ from batcher._shell.hooks import linking, logger
 from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
+from batcher._shell.steps import IN_STEP
 from batcher._shell.workers import working_for
 from batcher.destinations import Destination, Prepared
 from batcher.errors import InvalidGroup, InvalidRecord
@@ -124,9 +125,9 @@ class Writer(Shell):
         :raises BatcherNotOpen: not entered, or entered in another event loop
         """
         runtime = self._runtime
-        # From here on _opened(), WriteReceipt() and accept_in_turn(), unrolled: this runs for every record.
-        if runtime is None or runtime.running() is not runtime.open_in or ((busy := working_for()) and runtime in busy):
-            runtime = self._opened("submit()")
+        # From here on _whole(), WriteReceipt() and Runtime.take(), unrolled: this runs for every record.
+        if runtime is None or runtime.running() is not runtime.open_in or working_for():
+            runtime = await self._whole("submit()")
         prepared = self._prepare(write)
         extras = NO_EXTRAS
         if prepared.identity is not None or max_delay is not None or deadline is not None:
@@ -138,9 +139,15 @@ class Writer(Shell):
         entry.size = prepared.size_bytes
         entry.waiter = waiter
         entry.extras = extras
-        verb = self._engine.submit(entry, prepared.lane, runtime.now())
-        if verb is not NOTHING:
-            runtime.act_on(verb)
+        try:
+            runtime.open_in = IN_STEP
+            verb = self._engine.submit(entry, prepared.lane, runtime.now())
+            runtime.open_in = runtime.gate
+            if verb is not NOTHING:
+                runtime.act_on(verb)
+        except BaseException as error:
+            runtime.cut_off(error, entry)
+            raise
         del prepared, extras  # while this waits, nothing is kept that nobody needs: the garbage collector looks at it
         try:
             await waiter
@@ -167,7 +174,7 @@ class Writer(Shell):
         self, write: Write, *, max_delay: Seconds | None = None, deadline: Seconds | None = None
     ) -> Receipt[Written | Accepted]:
         """Submit one write and wait for a place only, not for its fate."""
-        runtime = self._opened("enqueue()")
+        runtime = await self._whole("enqueue()")
         prepared = self._prepare(write)
         receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
         return await accept_in_turn(runtime, self._linked(receipt), prepared.lane)
@@ -183,7 +190,7 @@ class Writer(Shell):
         :raises InvalidGroup: with *all_or_none*: an invalid member, several lanes, too many, too large, two
             writes of one record, or a destination that cannot
         """
-        runtime = self._opened("submit_all()")
+        runtime = await self._whole("submit_all()")
         refused: dict[int, Outcome] = {}
         receipts: list[WriteReceipt] = []
         lanes: list[Hashable] = []

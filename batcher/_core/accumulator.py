@@ -23,6 +23,7 @@ from batcher._core.model.deadlines import Deadlines
 from batcher._core.model.entries import NO_EXTRAS, Entry, Group, Lane, Unit
 from batcher._core.model.states import State, advance, check
 from batcher._core.scheduler import Scheduler
+from batcher._core.verbs import NO_PLAN
 from batcher.events import FlushReason
 from batcher.outcomes import Outcome, Written
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
@@ -55,6 +56,10 @@ class Accumulator:
         self.settled: list[Entry] = []  # outbox: whose waiters are to be woken
         self.admitted: list[Unit] = []  # outbox: who waited for a place and has it now
         self.outcomes: Counter[str] = Counter()  # of all settled records, by kind
+        # What is nowhere else for a moment: a step may be cut off there.
+        self.plan = NO_PLAN  # until everybody is woken
+        self.answered: Batch | None = None
+        self.in_hand: Sequence[Entry] = ()
 
     # Arriving
 

@@ -50,6 +50,7 @@ class Admission:
         self.under_pressure = False  # everything has been made due for somebody who waits although his lane has room
         self._sequence = 0
         self._waiting = 0
+        self.in_hand: Unit | None = None  # has just been taken out
         self.queues: dict[Lane, OrderedDict[Unit, int]] = {}  # who waits -> order of arrival
         # Share of its tenant, arrival, lane: of the first waiter of each lane that is not known to be full; or stale.
         self._heads: list[tuple[float, int, Lane]] = []
@@ -185,10 +186,12 @@ class Admission:
             self._show(unit.lane)
 
     def next_admitted(self) -> Unit | None:
-        """Take out and count the next unit that may enter; None if nobody may."""
+        """Take out and count the next unit that may enter, and keep it :attr:`in_hand`; None if nobody may."""
+        self.in_hand = None
         unit = self._first()
         if unit is None or not self.has_room(len(unit.members), unit.size):
             return None
+        self.in_hand = unit
         self.remove(unit)
         self.hold(unit.lane, len(unit.members), unit.size)
         return unit

@@ -94,8 +94,13 @@ class Arriving:
 
         :returns: how many were taken in; :meth:`submit` the others, and then :meth:`Engine.complete` the last
         """
-        self.collect(now)  # what is due already is served before new input
+        # Whoever has a lane is being accepted: until then nothing has changed, if the key makes trouble.
         lane = self._lanes.get(key) or self._accumulator.lanes.open(key, now)
+        for first in entries[:1]:
+            first.lane = lane
+        self._accumulator.lanes.pinned = lane  # what expires now may be its last
+        self.collect(now)  # what is due already is served before new input
+        self._accumulator.lanes.pinned = None
         admission = self._admission
         room = min(admission.fast_until - admission.pending, lane.fast_until - lane.pending)
         taken = entries if len(entries) <= room else entries[: max(0, int(room))]
@@ -142,7 +147,7 @@ class Arriving:
 
         :raises InvalidGroup: it breaks a rule; nothing of it was accepted
         """
-        lane = self._lanes.get(key) or self._accumulator.lanes.open(key, now)
+        lane = members[0].lane = self._lanes.get(key) or self._accumulator.lanes.open(key, now)
         group = Group(members)
         group.lane = lane
         if problem := self._group_problem(group):
@@ -166,6 +171,8 @@ class Arriving:
             self._accumulator.identities.check(unit)
         except Exception:
             self._accumulator.lanes.forget_if_idle(unit.lane, now)
+            for member in unit.members:
+                del member.lane  # none of them is being accepted any more
             raise
         for member in unit.members:
             member.state = State.WAITING

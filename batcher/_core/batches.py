@@ -20,6 +20,7 @@ class Batch:
 
     __slots__ = (
         "attempt",
+        "begun",
         "changes",
         "dispatched_at",
         "entries",
@@ -42,6 +43,7 @@ class Batch:
         self.reason = reason
         self.sealed = sealed
         self.attempt: Attempt  # once it has left
+        self.begun = False  # a worker has taken it
         self.dispatched_at = 0.0
         self.changes = (0, 0)  # of the allowances of its lane and of all, before it left
 

@@ -23,8 +23,9 @@ from batcher._core.model.states import State
 from batcher._core.pacing import note_sent
 from batcher._core.retries import asks
 from batcher._core.returning import Returning
+from batcher._core.salvage import salvage
 from batcher._core.settling import Settling
-from batcher._core.verbs import Plan
+from batcher._core.verbs import NO_PLAN, Plan
 from batcher.events import FlushReason
 from batcher.outcomes import Unknown
 from batcher.policies import AutoBatchPolicy, LaneRules, Limits, RetryPolicy
@@ -111,9 +112,18 @@ class Engine:
             elif self._may_send(lane, now) and self._keeps_quotas(lane, now):
                 batches.append(self._cut(lane, now))
                 scheduler.reschedule(lane, now)
-        settled, accumulator.settled = accumulator.settled, []
-        admitted, accumulator.admitted = accumulator.admitted, []
-        return Plan(batches, settled, admitted, scheduler.deadlines.next_at)
+        plan = Plan(batches, accumulator.settled, accumulator.admitted, scheduler.deadlines.next_at)
+        accumulator.plan = plan
+        accumulator.settled, accumulator.admitted = [], []
+        return plan
+
+    def done(self) -> None:
+        """Note that all is done that the last plan says."""
+        self.accumulator.plan = NO_PLAN
+
+    def salvage(self, now: float, cause: str) -> list[Entry]:
+        """Settle everything, because a step was cut off in the middle; return all whose waiters are to be woken."""
+        return salvage(self.accumulator, now, cause)
 
     def _may_send(self, lane: Lane, now: float) -> bool:
         at = lane.due_at()
@@ -139,12 +149,15 @@ class Engine:
     def _cut(self, lane: Lane, now: float) -> Batch:
         accumulator = self.accumulator
         most = PROBE if accumulator.breakers.begin(lane, now) else inf
+        if lane.sealed:
+            accumulator.in_hand = lane.sealed.first.entries
         batch = cut(lane, now, closing=self._scheduler.closing, most=most, number=self._next_number())
         note_sent(lane, len(batch.entries), now)
         self._scheduler.ready.note_sent(lane, len(batch.entries))
         if batch.reason not in _AGAIN and not batch.entries[-1].extras.retries:  # what comes again stands in front
             accumulator.budget.note_call(now)
         accumulator.in_flight[batch] = None
+        lane.queue.leaving = accumulator.in_hand = ()
         lane.in_flight += 1
         batch.changes = lane.allowance.note_sent(lane.in_flight), accumulator.allowance.note_sent(self.in_flight)
         return batch
@@ -160,6 +173,7 @@ class Engine:
         accumulator = self.accumulator
         if batch not in accumulator.in_flight:
             return  # aborted meanwhile; its records have their outcome
+        accumulator.answered = batch
         del accumulator.in_flight[batch]
         batch.attempt.ended_at = min(batch.attempt.ended_at, now)
         batch.lane.in_flight -= 1
@@ -180,6 +194,7 @@ class Engine:
             self._arriving.expire_early(batch.lane, now)
         self._scheduler.reschedule(batch.lane, now)
         accumulator.lanes.forget_if_idle(batch.lane, now)
+        accumulator.answered, accumulator.in_hand = None, ()
 
     def _learn(self, batch: Batch, signal: Signal, now: float) -> None:
         """Take from a call what it says of the destination."""

@@ -62,6 +62,7 @@ class Isolating:
         sibling = batch.sealed.sibling
         if sibling is None:
             return
+        self._accumulator.in_hand = sibling.entries
         rest = batch.lane.sealed.take_sibling(sibling)
         # Nobody has left meanwhile, so a clean half says that the culprit is in the other.
         proven = clean and len(batch.sent) == len(batch.sealed.entries) and len(rest) == len(sibling.entries)

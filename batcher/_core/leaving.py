@@ -53,13 +53,13 @@ class Leaving:
         return True
 
     def _turn_away(self, unit: Unit, fates: Iterable[Any], now: float) -> None:
-        self._admission.remove(unit)
-        self._admission.under_pressure = self._admission.under_pressure and self._admission.is_full
-        self._scheduler.deadlines.drop(unit)
         for member, fate in zip(unit.members, fates, strict=True):
             member.verdict = fate
         advance(unit.members, State.SETTLED)
         self._accumulator.settled.extend(unit.members)
+        self._admission.remove(unit)
+        self._admission.under_pressure = self._admission.under_pressure and self._admission.is_full
+        self._scheduler.deadlines.drop(unit)
         self._accumulator.lanes.forget_if_idle(unit.lane, now)
 
     def give_up(self, lane: Lane, now: float, why: str) -> None:
@@ -107,9 +107,7 @@ class Leaving:
         self._close_gate(now, -inf)
         accumulator = self._accumulator
         not_begun = set(unsent)
-        batches = list(accumulator.in_flight)
-        accumulator.in_flight.clear()
-        for batch in batches:
+        for batch in list(accumulator.in_flight):
             batch.lane.in_flight = 0
             batch.attempt.ended_at = min(batch.attempt.ended_at, now)
             accumulator.free_given_up(batch, now)
@@ -117,6 +115,7 @@ class Leaving:
                 began = batch not in not_begun
                 fates = [Unknown(cause) if began else not_sent(member, cause) for member in unit.members]
                 accumulator.settle(unit, fates, now)
+            del accumulator.in_flight[batch]
             accumulator.lanes.forget_if_idle(batch.lane, now)
         while units := list(accumulator.pending_units()):  # settling one lets in what waited for it
             for unit in units:

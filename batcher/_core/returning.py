@@ -46,8 +46,8 @@ class Returning:
             if units and not budget.spend(now):
                 self._scheduler.deadlines.schedule(budget, budget.next_at(now))
                 return
-            self._forget(backoff)
             self._put_back(backoff.lane, units, now)
+            self._forget(backoff)
 
     def _forget(self, backoff: Backoff) -> None:
         del self._waiting[backoff], self._accumulator.backoffs[backoff]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from math import inf
+from typing import Final
 
 from batcher._core.batches import Batch
 from batcher._core.model.entries import Entry, Unit
@@ -31,3 +33,6 @@ class Plan:
         self.settled = settled
         self.admitted = admitted
         self.ask_again_at = ask_again_at
+
+
+NO_PLAN: Final = Plan([], [], [], inf)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.model.states import State
 from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import Runtime
-from batcher._shell.waiting import AllSettled
+from batcher._shell.steps import IN_STEP, NOWHERE
 from batcher.errors import InvalidRecord, Overloaded
 from batcher.outcomes import NotWritten, Outcome, Rejected
 from batcher.policies import Seconds, to_seconds
@@ -35,19 +36,39 @@ def extras_of(runtime: Runtime, identity: Hashable, max_delay: Seconds | None, d
 
 
 def accept_now(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -> AnyReceipt:
-    """Accept a record, or raise Overloaded."""
-    engine = runtime.engine
-    runtime.act_on(engine.submit(receipt, key, runtime.now()))
+    """Accept a record, or raise Overloaded. In the middle of a step it is accepted at its end."""
+    if runtime.open_in is IN_STEP:
+        receipt.state = State.WAITING
+        runtime.put_off(partial(_accept_late, runtime, receipt, key))
+        return receipt
+    runtime.take(receipt, key)
     if receipt.state is State.WAITING:
-        why = engine.why_no_place(receipt)
+        why = runtime.engine.why_no_place(receipt)
         runtime.withdraw(receipt)
         raise Overloaded(f"no place is free: {why}; await submit() or enqueue(), or raise the Limits")
     return receipt
 
 
+def _accept_late(runtime: Runtime, receipt: Receipt[Any], key: Hashable) -> None:
+    """Accept a record whose receipt was given before: nobody can be told otherwise than by its outcome."""
+    if runtime.gate is NOWHERE:
+        runtime.settle_unaccepted(receipt, _CLOSED)
+        return
+    try:
+        runtime.take(receipt, key)
+    except InvalidRecord as error:
+        runtime.settle_unaccepted(receipt, Rejected((error.detail,)))
+    except Exception as error:
+        if receipt.state is not State.WAITING:
+            raise
+        runtime.settle_unaccepted(receipt, NotWritten(error))
+    if receipt.state is State.WAITING:
+        runtime.withdraw(receipt, f"no place is free: {runtime.engine.why_no_place(receipt)}")
+
+
 async def accept_in_turn(runtime: Runtime, receipt: AnyReceipt, key: Hashable) -> AnyReceipt:
     """Accept a record as soon as there is a place for it."""
-    runtime.act_on(runtime.engine.submit(receipt, key, runtime.now()))
+    runtime.take(receipt, key)
     if receipt.state is State.WAITING:
         try:
             await runtime.place_for(receipt)
@@ -70,7 +91,7 @@ async def accept_all(runtime: Runtime, entries: Iterable[Entry], runs: Runs) -> 
     accepted: list[Entry] = []
     try:
         _accept_runs(runtime, left, runs, accepted, refused)
-        await AllSettled(accepted).wait(runtime.new_waiter)
+        await runtime.all_settled(accepted)
     except BaseException:
         runtime.abandon(accepted)
         raise
@@ -87,32 +108,32 @@ def _accept_runs(
     runtime: Runtime, entries: Sequence[Entry], runs: Runs, accepted: list[Entry], refused: dict[Entry, Outcome]
 ) -> None:
     """Give records to the engine, and make due what they open. What becomes of each stands in one of the two."""
-    engine, now = runtime.engine, runtime.now
+    engine, now, step = runtime.engine, runtime.now, runtime.step
     last: dict[Hashable, Entry] = {}
     end = 0
     for key, length in runs:
         start, end, before = end, end + length, len(accepted)
-        taken = engine.submit_many(entries[start:end], key, now())
+        taken = step(engine.submit_many, entries[start:end], key, now(), entry=entries[start])
         accepted += entries[start : start + taken]
         for entry in entries[start + taken : end]:
             try:
-                engine.submit(entry, key, now())  # what it makes necessary is done below, once for all
+                step(engine.submit, entry, key, now(), entry=entry)  # what that makes necessary is done below
                 accepted.append(entry)
             except InvalidRecord as error:
                 refused[entry] = Rejected((error.detail,))
         if len(accepted) > before:
             last[key] = accepted[-1]
     for entry in last.values():
-        engine.complete(entry, now())
+        step(engine.complete, entry, now())
     runtime.turn()
 
 
 async def accept_group(runtime: Runtime, entries: Sequence[Entry], key: Hashable) -> list[Outcome]:
     """Accept an all-or-none group, and wait for it."""
-    group, verb = runtime.engine.submit_group(entries, key, runtime.now())
-    runtime.act_on(verb)
+    group, verb = runtime.step(runtime.engine.submit_group, entries, key, runtime.now(), entry=entries[0])
     try:
-        await AllSettled(entries).wait(runtime.new_waiter)
+        runtime.act_on(verb)
+        await runtime.all_settled(entries)
     except BaseException:
         runtime.abandon((group,))
         raise

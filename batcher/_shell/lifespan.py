@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from batcher._shell.backend.waiters import Host, raise_bare
 from batcher._shell.hooks import stops_programs
 from batcher._shell.reporting import log_left_over
-from batcher._shell.runtime import NOWHERE, Runtime
+from batcher._shell.runtime import Runtime
+from batcher._shell.steps import IN_STEP
 from batcher.errors import BatcherError
 
 _CANCELLED: Final = "the batcher was cancelled"
@@ -50,9 +52,15 @@ class Lifespan:
         try:
             crashed = await self._host.end(interruption)
         finally:
-            if self._runtime.reporter is not None:
-                self._runtime.reporter.cut_off(self._runtime.now())
+            self._runtime.finish()
+        runtime = self._runtime
         if crashed and error is interruption:
+            if runtime.broken is not None:
+                name = type(runtime.broken).__name__
+                raise BatcherError(
+                    f"the batcher was cut off in the middle of a step, by {name}, and ended with it; all its records "
+                    "have their outcomes: raise nothing in signal handlers and finalizers that run in the loop"
+                ) from runtime.broken
             raise BatcherError("a task of the batcher was cancelled from outside, and the batcher ended with it")
         if interruption is not None and interruption is not error:
             raise_bare((interruption,))
@@ -64,19 +72,27 @@ class Lifespan:
     async def _drain(self) -> None:
         """Make everything due, and wait until all is settled or the time is up."""
         runtime = self._runtime
-        runtime.open_in = NOWHERE
+        await runtime.whole()
+        runtime.close_gate()
+        if runtime.broken is not None:
+            return
         now = runtime.now()
         until = now + self._shutdown_timeout
-        runtime.engine.close(now, until)
+        runtime.step(runtime.engine.close, now, until)
         runtime.turn()
         await runtime.settled_by(until)
 
     def _abort(self, cause: str) -> None:
         """Settle whatever is left at once."""
         runtime, engine = self._runtime, self._runtime.engine
-        runtime.open_in = NOWHERE
+        runtime.close_gate()
+        if runtime.open_in is IN_STEP:  # a finalizer has closed a generator that holds a batcher
+            runtime.put_off(partial(self._abort, cause))
+            return
+        if runtime.broken is not None:
+            return
         before = engine.outcomes()
-        engine.abort(runtime.now(), cause, runtime.workers.take_unsent())
+        runtime.step(engine.abort, runtime.now(), cause, runtime.workers.take_unsent())
         left = engine.outcomes() - before
         log_left_over(cause, left["unknown"], left["not_written"])
         # No turn follows that would tell the rest, if a hook or a callback ends the program in the middle of this one.

@@ -12,7 +12,8 @@ from batcher._core.model.states import State
 from batcher._core.timings import timing_of, was_accepted
 from batcher._shell.hooks import call_guarded
 from batcher._shell.runtime import Runtime
-from batcher._shell.waiting import Note, attach
+from batcher._shell.steps import IN_STEP
+from batcher._shell.waiting import Note
 from batcher.errors import BatcherClosed, error_for
 from batcher.outcomes import Outcome
 from batcher.timing import Timing
@@ -58,7 +59,8 @@ class Receipt(LinkedEntry, Generic[T_co]):
 
         True: no further attempt will be made; whoever awaits the receipt gets
         :class:`~batcher.errors.RecordNotWritten`, or :class:`~batcher.errors.RecordUnknown` if an earlier
-        attempt may have been applied. False: a call carries it, or it has its outcome already.
+        attempt may have been applied. False: a call carries it, or it has its outcome already, or nobody can say:
+        this is called by a finalizer, or by a signal handler, in the middle of a step of the batcher.
 
         :raises BatcherNotOpen: called outside of the batcher's own event loop
         """
@@ -66,30 +68,37 @@ class Receipt(LinkedEntry, Generic[T_co]):
         return self._runtime.withdraw(self)
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
-        """Call *callback* with this receipt once it has its outcome; now, if it has.
+        """Call *callback* with this receipt once it has its outcome; soon, if it has.
 
         For outcomes that nobody awaits: a dead-letter queue, a count. It is called in the event loop, in the context
-        variables of whoever added it, must not wait, and may submit again. What it raises is logged.
+        variables of whoever added it, at the end of a turn, in the order in which records are settled, and before the
+        batcher is left. It must not wait, and may submit again. What it raises is logged.
 
         :raises BatcherNotOpen: called outside of the batcher's own event loop
         """
-        self._runtime.check_loop()
-        if self.state is State.SETTLED:
-            call_guarded(callback, _RAISED, self)
+        runtime = self._runtime
+        runtime.check_loop()
+        # As asyncio's futures do. In the context of the worker that ends the call, a task started by the callback
+        # would count as part of the write function, and could not submit.
+        call = partial(copy_context().run, call_guarded, callback, _RAISED, self)
+        if runtime.open_in is IN_STEP:
+            runtime.put_off(partial(self._call_back, call))
         else:
-            # As asyncio's futures do. In the context of the worker that ends the call, a task started by the callback
-            # would count as part of the write function, and could not submit.
-            attach(
-                self, Note(self._runtime.callbacks, partial(copy_context().run, call_guarded, callback, _RAISED, self))
-            )
+            self._call_back(call)
+
+    def _call_back(self, call: Callable[[], object]) -> None:
+        if not self._runtime.watch(self, Note(self._runtime.callbacks, call)):
+            self._runtime.call_soon(call)
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         if self.state is not State.SETTLED:
             runtime = self._runtime
             runtime.check_may_wait("await receipt")
+            if runtime.open_in is IN_STEP:
+                yield from runtime.whole().__await__()
             waiter = runtime.new_waiter()
-            attach(self, waiter)
-            yield from waiter.__await__()
+            if runtime.watch(self, waiter):
+                yield from waiter.__await__()
             self.waiter = None  # settled, so nobody is told any more; a receipt may be kept for long
         return cast(T_co, result_of(self))
 

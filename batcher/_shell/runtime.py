@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from math import inf
 from random import random
 from typing import TYPE_CHECKING, Any, Final
 
 from batcher._core.batches import Batch
 from batcher._core.engine import Engine
-from batcher._core.model.entries import Unit
+from batcher._core.model.entries import Entry, Unit
 from batcher._core.model.states import State
-from batcher._core.verbs import Verb
-from batcher._shell.backend.waiters import AwaitableWaiter, Backend
+from batcher._core.verbs import Plan, Verb
+from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Waiter
 from batcher._shell.hooks import around_of
 from batcher._shell.reporting import Reporter
+from batcher._shell.steps import IN_STEP, Steps
 from batcher._shell.timer import Timer
 from batcher._shell.waiting import AllSettled, Note, attach
 from batcher._shell.workers import Sender, WorkerPool, working_for
 from batcher.errors import BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
+from batcher.outcomes import Outcome
 from batcher.policies import Limits
 
 if TYPE_CHECKING:
@@ -29,11 +32,8 @@ if TYPE_CHECKING:
 NOTHING: Final = Verb.NOTHING  # a lookup less for every record
 _CLOCK: Final = Verb.CLOCK
 
-# Where a batcher is open that takes no more records. Not None: that is also what runs where no loop does.
-NOWHERE: Final = object()
 
-
-class Runtime:
+class Runtime(Steps):
     """Carries out what the engine decides, and lets callers wait. It does not know the Batcher itself, so that
     one that is dropped unclosed can be collected, and warn.
 
@@ -43,10 +43,9 @@ class Runtime:
 
     def __init__(self, backend: Backend, engine: Engine, sender: Sender, limits: Limits, hook: Hook | None) -> None:
         self.engine = engine
-        self.open_in: object = backend.loop  # until it closes: submit() asks one thing for every record
+        super().__init__(backend.loop, backend.new_waiter)
         self.running = backend.running
         self.now = backend.now
-        self.new_waiter = backend.new_waiter
         self.callbacks: deque[Callable[[], object]] = deque()  # of receipts settled in this turn
         self.reporter = None if hook is None else Reporter(hook)
         self._backend = backend
@@ -57,6 +56,7 @@ class Runtime:
         self._breakers_moved = engine.breaker_changes  # the same list for ever, and emptied here
         self._calling_back = False
         self._stopped = False
+        self._finished = False
         self._drained: tuple[float, AwaitableWaiter] | None = None  # who waits for the end, and for how long
 
     # Who may call
@@ -80,9 +80,14 @@ class Runtime:
 
     # Doing what the engine says
 
-    async def run(self, tasks: TaskGroup) -> None:
-        """Watch the clock, and start workers, until :meth:`stop`."""
+    async def run(self, tasks: TaskGroup) -> bool:
+        """Watch the clock, and start workers, until :meth:`stop`; return whether it was that which ended this."""
         while not self._stopped:
+            if self.open_in is IN_STEP:  # but none can be under way here: one was cut off where it was to end
+                self.cut_off(InterruptedError())
+            if self.broken is not None:
+                return False
+            self._timer.get_ready()
             self.workers.start_wanted(tasks)
             patience = inf if self._drained is None else self._drained[0]
             await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), patience))
@@ -92,14 +97,36 @@ class Runtime:
                     waiter.set_result(None)
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
-                if self.engine.give_up_on(batch, error, now) and self.reporter is not None:
+                if self.step(self.engine.give_up_on, batch, error, now) and self.reporter is not None:
                     self.reporter.answers.append((batch, now - began_at, error))
             self.turn()
+        self.turn()  # what was put off, and callbacks of records that were settled before
+        return True
 
     def stop(self) -> None:
         """Have :meth:`run` return."""
         self._stopped = True
         self._timer.wake()
+
+    def go_on_soon(self) -> None:
+        """Have :meth:`run` make a turn."""
+        self._timer.wake()
+
+    def salvage(self, cause: str) -> None:
+        """Settle everything, and wake everybody."""
+        self._wake(self.engine.salvage(self.now(), cause))
+        for waiter in self._places.values():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def take(self, entry: Entry, key: Hashable) -> None:
+        """Give a record to the engine, and do what that makes necessary."""
+        verb = self.step(self.engine.submit, entry, key, self.now(), entry=entry)
+        try:
+            self.act_on(verb)
+        except BaseException as error:
+            self.cut_off(error)
+            raise
 
     def act_on(self, verb: Verb) -> None:
         """Do what a submit has made necessary."""
@@ -111,9 +138,11 @@ class Runtime:
 
     def answered(self, batch: Batch, answer: Any, began_at: float) -> None:
         """Take the answer to a call, or what it raised."""
+        if self.broken is not None:
+            return
         given_up = not batch.entries
         now = self.now()
-        self.engine.settle(batch, answer, now, random())  # noqa: S311  # jitter, not a secret
+        self.step(self.engine.settle, batch, answer, now, random())  # noqa: S311  # jitter, not a secret
         if self.reporter is not None and not given_up:
             self.reporter.answers.append((batch, now - began_at, answer))
         self.turn()
@@ -122,19 +151,27 @@ class Runtime:
         """Ask the engine what is to be done, and do it. Nothing here waits."""
         again = True
         while again:  # a loop, not a recursion: thousands of waiters may be cancelled in one step
-            plan = self.engine.poll(self.now())
-            for batch in plan.batches:
-                self.workers.dispatch(batch)
-            self._wake(plan.settled)
-            again = bool(self._places) and self._give_places((*plan.admitted, *plan.settled))
-            if plan.ask_again_at < self._timer.armed_at:
-                self._timer.wake()
+            self.catch_up()
+            if self.broken is not None:
+                return
+            plan, again = self.step(self._do_what_is_to_be_done)
             if self.reporter is not None:
                 self.reporter.tell(plan.batches, self._breakers_moved)
             elif self._breakers_moved:
                 self._breakers_moved.clear()
             if self.callbacks and not self._calling_back:
                 self._call_back()
+
+    def _do_what_is_to_be_done(self) -> tuple[Plan, bool]:
+        plan = self.engine.poll(self.now())
+        for batch in plan.batches:
+            self.workers.dispatch(batch)
+        self._wake(plan.settled)
+        again = bool(self._places) and self._give_places((*plan.admitted, *plan.settled))
+        if plan.ask_again_at < self._timer.armed_at:
+            self._timer.wake()
+        self.engine.done()
+        return plan, again
 
     def _give_places(self, units: Sequence[Unit]) -> bool:
         """Wake those who have a place now; return whether one was taken back from somebody cancelled meanwhile."""
@@ -146,6 +183,22 @@ class Runtime:
             elif place is not None:
                 place.set_result(None)
         return taken_back
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call *callback* at the end of the next turn; now, if there will be none."""
+        self.callbacks.append(callback)
+        if not self._finished:
+            self._timer.wake()
+        elif not self._calling_back:
+            self._call_back()
+
+    def finish(self) -> None:
+        """Tell what is still to be told. The tasks have ended."""
+        self._finished = True
+        if self.reporter is not None:
+            self.reporter.cut_off(self.now())
+        if not self._calling_back:
+            self._call_back()
 
     def _call_back(self) -> None:
         # One that comes back in leaves the callbacks of its own turn to this loop: nested, a thousand of them would
@@ -165,27 +218,57 @@ class Runtime:
         No scope stands in the task that waits: what ends it is a waiter, so nothing of the host is cancelled.
         """
         waiter = self.new_waiter()
-        if AllSettled(self.engine.pending_entries()).add(waiter):
+        if self.step(lambda: AllSettled(self.engine.pending_entries()).add(waiter)):
             self._drained = until, waiter
             if until < self._timer.armed_at:
                 self._timer.wake()
             await waiter
+
+    async def all_settled(self, entries: Iterable[Entry]) -> None:
+        """Wait until all *entries* have their outcomes."""
+        await self.wait_for(self.step(AllSettled, entries))
+
+    async def wait_for(self, all_settled: AllSettled) -> None:
+        """Wait until all that it watches have their outcomes."""
+        waiter = self.new_waiter()
+        if self.step(all_settled.add, waiter):
+            await waiter
+
+    def watch(self, entry: Entry, waiter: Waiter) -> bool:
+        """Have *waiter* told when *entry* is settled; return False if it is."""
+        return self.step(_attach_if_open, entry, waiter)
+
+    def settle_unaccepted(self, entry: Entry, outcome: Outcome) -> None:
+        """Give a record its outcome that was never accepted."""
+        entry.verdict = outcome
+        entry.state = State.SETTLED
+        self._wake((entry,))
 
     async def place_for(self, unit: Unit) -> None:
         """Wait until *unit* has its place, or is settled without one. If cancelled, :meth:`abandon` it."""
         self._places[unit] = place = self.new_waiter()
         await place
 
-    def withdraw(self, unit: Unit) -> bool:
-        """Take a unit back, if no call carries it."""
-        withdrawn = self.engine.withdraw(unit, self.now())
+    def withdraw(self, unit: Unit, cause: str = "withdrawn by its caller") -> bool:
+        """Take a unit back, if no call carries it. In the middle of a step nobody can say, so then it is not."""
+        if self.open_in is IN_STEP:
+            return False
+        self.catch_up()
+        if self.broken is not None:
+            return False
+        withdrawn = self.step(self.engine.withdraw, unit, self.now(), cause)
         self.turn()
         return withdrawn
 
     def abandon(self, units: Sequence[Unit]) -> None:
         """The caller of these was cancelled: withdraw what can be, and see the rest to its end."""
+        if self.open_in is IN_STEP:
+            self.put_off(partial(self.abandon, units))
+            return
+        if self.broken is not None:
+            return
         for unit in units:
-            withdrawn = unit.state is not State.SETTLED and self.engine.withdraw(unit, self.now())
+            withdrawn = unit.state is not State.SETTLED and self.step(self.engine.withdraw, unit, self.now())
             if withdrawn or self.reporter is None:
                 continue
             for entry in unit.members:
@@ -194,3 +277,10 @@ class Runtime:
                 else:
                     attach(entry, Note(self.reporter.unseen, entry))
         self.turn()
+
+
+def _attach_if_open(entry: Entry, waiter: Waiter) -> bool:
+    if entry.state is State.SETTLED:
+        return False
+    attach(entry, waiter)
+    return True

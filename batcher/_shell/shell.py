@@ -13,8 +13,9 @@ from batcher._shell.accepting import AnyReceipt
 from batcher._shell.backend.current import current_backend
 from batcher._shell.hooks import as_hook, capture_of
 from batcher._shell.lifespan import Lifespan
-from batcher._shell.runtime import NOWHERE, Runtime
+from batcher._shell.runtime import Runtime
 from batcher._shell.statistics import Statistics, accepted, statistics_of
+from batcher._shell.steps import IN_STEP, NOWHERE
 from batcher._shell.waiting import AllSettled
 from batcher._shell.workers import Sender
 from batcher.errors import BatcherClosed, BatcherNotOpen
@@ -110,8 +111,17 @@ class Shell:
         runtime.check_loop()
         if waits:
             runtime.check_may_wait(what)
-        if runtime.open_in is NOWHERE:
-            raise BatcherClosed("the batcher is closing or closed and takes no more records")
+        if runtime.gate is NOWHERE:
+            why = "is closing or closed" if runtime.broken is None else "was cut off in the middle of a step"
+            raise BatcherClosed(f"the batcher {why} and takes no more records") from runtime.broken
+        return runtime
+
+    async def _whole(self, what: str) -> Runtime:
+        """Return the runtime as :meth:`_opened` does, when no step is under way."""
+        runtime = self._opened(what)
+        if runtime.open_in is IN_STEP:
+            await runtime.whole()
+            runtime = self._opened(what)
         return runtime
 
     def _linked(self, receipt: AnyReceipt) -> AnyReceipt:
@@ -125,14 +135,17 @@ class Shell:
 
         It overrides no pause and no backoff, and covers no record that still waits for a place.
         """
-        runtime, engine = self._opened("flush()"), self._engine
+        runtime, engine = await self._whole("flush()"), self._engine
         flushed, all_settled = self._flushed
         if flushed != accepted(engine):
-            engine.flush(runtime.now())
-            all_settled = AllSettled(engine.pending_entries())
+            all_settled = runtime.step(self._flush, runtime.now())
             self._flushed = accepted(engine), all_settled
             runtime.turn()
-        await all_settled.wait(runtime.new_waiter)
+        await runtime.wait_for(all_settled)
+
+    def _flush(self, now: float) -> AllSettled:
+        self._engine.flush(now)
+        return AllSettled(self._engine.pending_entries())
 
     def statistics(self) -> Statistics:
         """Return what the batcher has done and holds right now."""

@@ -17,17 +17,24 @@ class Timer:
         self.armed_at = -inf  # when it wakes by itself
         self._new_waiter = new_waiter
         self._wakeup: AwaitableWaiter | None = None
+        self._woken = False  # since it got ready
 
     def wake(self) -> None:
         """Wake the task, because something is earlier than it knows, or there is something else for it to do."""
+        self._woken = True
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
+
+    def get_ready(self) -> None:
+        """Begin to look for what there is to do, and when. A :meth:`wake` from now on counts for the next sleep."""
+        self._woken = False
 
     async def sleep_until(self, at: float) -> None:
         """Sleep until then, or until :meth:`wake`."""
         # No await before the last line, nor in the caller since it found out *at*: a submit sees either the wakeup
-        # or the earlier time.
+        # or the earlier time. One from a finalizer, that comes in the middle of this, has left its mark.
         self._wakeup = wakeup = self._new_waiter()
         self.armed_at = at
-        with anyio.CancelScope(deadline=at):
-            await wakeup
+        if not self._woken:
+            with anyio.CancelScope(deadline=at):
+                await wakeup

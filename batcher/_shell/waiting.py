@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
-from batcher._shell.backend.waiters import AwaitableWaiter, Waiter
+from batcher._shell.backend.waiters import Waiter
 
 
 def attach(entry: Entry, waiter: Waiter) -> None:
@@ -68,12 +68,6 @@ class AllSettled(Listener):
         self._over = False  # all of them have their outcomes
         self.set_result(None)
 
-    async def wait(self, new_waiter: Callable[[], AwaitableWaiter]) -> None:
-        """Wait until all of them have their outcomes."""
-        waiter = new_waiter()
-        if self.add(waiter):
-            await waiter
-
     def add(self, waiter: Waiter) -> bool:
         """Have *waiter* told, and return True; return False if all of them have their outcomes already."""
         if not self._over:
@@ -93,12 +87,18 @@ class AllSettled(Listener):
 class Note(Listener):
     """Puts something into a queue when a record settles: what is to be done at the end of the turn."""
 
-    __slots__ = ("_item", "_queue")
+    __slots__ = ("_item", "_queue", "_told")
 
     def __init__(self, queue: deque[Any], item: Any) -> None:
         self._queue = queue
         self._item = item
+        self._told = False
+
+    def done(self) -> bool:
+        """Return whether it is there already: after a step that was cut off, everybody is told."""
+        return self._told
 
     def set_result(self, result: None, /) -> None:
         """Put it there."""
+        self._told = True
         self._queue.append(self._item)

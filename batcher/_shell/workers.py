@@ -69,7 +69,7 @@ class WorkerPool:
         self._calls: dict[anyio.CancelScope, tuple[Batch, float]] = {}  # out, in time, and since when
         self._idle: list[AwaitableWaiter] = []  # workers with nothing to do
         self._workers = 0  # started, and to be started
-        self._wanted = 0  # to be started
+        self._started = 0
 
     def dispatch(self, batch: Batch) -> None:
         """Have *batch* sent by the next worker that is free."""
@@ -82,7 +82,6 @@ class WorkerPool:
         # One for each call that may be out is enough: the one that has just ended a call comes back for more.
         if self._workers < self._max_workers:
             self._workers += 1
-            self._wanted += 1
             self._timer.wake()
 
     def take_unsent(self) -> Iterable[Batch]:
@@ -94,8 +93,8 @@ class WorkerPool:
         """Start the workers that are missing. Not where a batch is dispatched: a task started by a submit would run
         ``write`` in the context variables of whoever happened to fill the batch.
         """
-        while self._wanted:
-            self._wanted -= 1
+        while self._started < self._workers:
+            self._started += 1
             tasks.start_soon(self._work)
 
     # Timeouts
@@ -133,9 +132,13 @@ class WorkerPool:
             if not self._batches:
                 waiter = self._new_waiter()
                 self._idle.append(waiter)
-                await waiter
+                if not self._batches:
+                    await waiter
+                elif not waiter.done():  # a finalizer has filled one just before: this is not idle
+                    waiter.set_result(None)
                 continue
             batch, began_at = self._batches.popleft(), self._now()
+            batch.begun = True
             self.calls_made += 1
             self._calls[scope] = batch, began_at
             if began_at + self._call_timeout < self._timer.armed_at:

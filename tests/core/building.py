@@ -64,7 +64,9 @@ def submit(engine: Engine, *entries: Entry, key: Hashable = "contacts", now: flo
 
 def dispatched(engine: Engine, now: float = 0.0) -> list[Batch]:
     """Poll, for the batches only."""
-    return engine.poll(now).batches
+    plan = engine.poll(now)
+    engine.done()
+    return plan.batches
 
 
 def sent(plan: Plan) -> list[list[Any]]:

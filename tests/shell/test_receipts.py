@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import anyio
 import pytest
 
 from batcher import AutoBatchPolicy, Batcher, BatcherNotOpen, NotWritten, Outcome, Receipt, RecordRejected, Written
 from batcher._shell.workers import working_for
+from batcher.testing import virtual_time
 from tests.api import Api
 
 pytestmark = pytest.mark.anyio
@@ -72,14 +74,44 @@ async def test_every_callback_and_every_waiter_of_a_receipt_is_told():
     assert sorted(told) == ["a", "first", "second"]
 
 
-async def test_a_callback_of_a_settled_receipt_is_called_at_once():
-    """Nobody has to look first whether it is too late."""
-    told: list[Outcome | None] = []
+async def test_a_callback_of_a_settled_receipt_is_called_soon():
+    """Nobody has to look first whether it is too late. They are called in order, from the same place."""
+    told: list[object] = []
     async with Batcher(Api()) as batcher:
         receipt = batcher.submit_nowait("a")
         await receipt
-        receipt.add_done_callback(lambda r: told.append(r.outcome))
-        assert told == [Written(data="a")]
+        for name in ("first", "second"):
+            receipt.add_done_callback(partial(lambda name, r: told.append((name, r.outcome)), name))
+        assert told == []
+        await anyio.wait_all_tasks_blocked()
+        assert told == [("first", Written(data="a")), ("second", Written(data="a"))]
+        receipt.add_done_callback(lambda r: told.append("before it is left"))
+    assert told[2:] == ["before it is left"]
+    receipt.add_done_callback(lambda r: told.append("after"))
+    assert told[3:] == ["after"], "nobody else would call it"
+
+
+async def test_a_callback_of_a_settled_receipt_may_add_another_and_submit_again_and_again():
+    """A thousand times, without exhausting the stack; and what it submits is accepted or refused in words."""
+    left = list(range(1000))
+    receipts: list[Receipt[Any]] = []
+
+    def again(settled: Receipt[Any]) -> None:
+        if left:
+            receipts.append(batcher.submit_nowait(left.pop()))
+            settled.add_done_callback(again)
+
+    async with Batcher(Api()) as batcher:
+        receipt = batcher.submit_nowait("a")
+        await receipt
+        receipt.add_done_callback(again)
+        await anyio.wait_all_tasks_blocked()
+        assert len(receipts) == 1000
+        await batcher.flush()
+        assert all(each.done for each in receipts)
+    left[:] = range(5)
+    receipt.add_done_callback(again)
+    assert len(receipts) == 1000, "the batcher is closed, which is logged"
 
 
 async def test_a_callback_may_submit_again():
@@ -133,17 +165,22 @@ async def test_a_callback_that_raises_harms_nobody(caplog):
     assert "a callback of a receipt raised" in caplog.text
 
 
-async def test_an_interrupt_in_a_callback_is_not_swallowed():
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_interrupt_in_a_callback_is_not_swallowed(backend: Literal["asyncio", "trio"]):
     """Ctrl-C stays Ctrl-C."""
 
     def interrupt(receipt: Receipt[Any]) -> None:
         raise KeyboardInterrupt
 
-    async with Batcher(Api()) as batcher:
-        receipt = batcher.submit_nowait("a")
-        await receipt
-        with pytest.raises(KeyboardInterrupt):
+    async def main() -> None:
+        async with Batcher(Api()) as batcher:
+            receipt = batcher.submit_nowait("a")
+            await receipt
             receipt.add_done_callback(interrupt)
+            await anyio.sleep(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(main, backend=backend, backend_options=virtual_time(backend))
 
 
 async def test_a_withdrawn_record_and_one_left_at_an_abort_are_told_too():

@@ -38,8 +38,19 @@ async def test_a_wake_up_that_comes_too_early_or_too_late_is_no_trouble():
     """The time is looked at before each sleep, so nothing is missed."""
     timer = Timer(current_backend().new_waiter)
     timer.wake()
+    timer.get_ready()
     await timer.sleep_until(anyio.current_time() + 1)
     timer.wake()
     begun = anyio.current_time()
+    timer.get_ready()
     await timer.sleep_until(begun + 2)
     assert anyio.current_time() == begun + 2
+
+
+async def test_a_wake_up_that_comes_while_it_falls_asleep_is_not_missed():
+    """From a finalizer, say, after the times were looked at."""
+    timer = Timer(current_backend().new_waiter)
+    timer.get_ready()
+    timer.wake()
+    with anyio.fail_after(1):
+        await timer.sleep_until(inf)

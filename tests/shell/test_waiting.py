@@ -43,6 +43,12 @@ def settle(*entries: Entry) -> None:
     current_backend().wake(entries)
 
 
+async def wait_for(all_settled: AllSettled) -> None:
+    waiter = current_backend().new_waiter()
+    if all_settled.add(waiter):
+        await waiter
+
+
 async def test_all_who_wait_for_a_record_are_told_once():
     """Of whatever kind, and but for those who are gone."""
     first, second, third, gone = Told(), Told(), Told(), Told(gone=True)
@@ -74,7 +80,7 @@ async def test_one_who_waits_for_many_records_is_told_when_the_last_is_settled()
     told: list[str] = []
 
     async def wait(name: str) -> None:
-        await all_settled.wait(current_backend().new_waiter)
+        await wait_for(all_settled)
         told.append(name)
 
     async with anyio.create_task_group() as tasks:
@@ -87,8 +93,8 @@ async def test_one_who_waits_for_many_records_is_told_when_the_last_is_settled()
         assert told == []
         settle(entries[4])
     assert sorted(told) == ["a", "b"]
-    await all_settled.wait(current_backend().new_waiter)
-    await AllSettled(()).wait(current_backend().new_waiter)
+    await wait_for(all_settled)
+    await wait_for(AllSettled(()))
 
 
 async def test_a_watched_record_may_have_a_caller_of_its_own():
@@ -100,4 +106,4 @@ async def test_a_watched_record_may_have_a_caller_of_its_own():
     settle(entry)
     assert (caller.times, late.times) == (1, 1)
     with anyio.fail_after(1):
-        await all_settled.wait(current_backend().new_waiter)
+        await wait_for(all_settled)

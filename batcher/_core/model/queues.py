@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import inf
 from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -45,12 +46,23 @@ E = TypeVar("E", bound=Queued)
 class Queue(Generic[E]):
     """Entries that wait for company, in order, until there are enough of them for a batch or the time has come."""
 
-    __slots__ = ("_expedited", "_forced", "_forced_by", "dead", "entries", "max_bytes", "max_records", "size")
+    __slots__ = (
+        "_expedited",
+        "_forced",
+        "_forced_by",
+        "dead",
+        "entries",
+        "leaving",
+        "max_bytes",
+        "max_records",
+        "size",
+    )
 
     def __init__(self, max_records: float, max_bytes: float) -> None:
         self.max_records = max_records  # what a batch is filled to
         self.max_bytes = max_bytes
         self.entries: deque[E] = deque()  # tombstones among them
+        self.leaving: Sequence[E] = ()  # taken out, and not yet anywhere else
         self.dead = 0  # tombstones
         self.size = 0  # bytes of the living
         self._forced = 0  # leading entries, tombstones included, that are due whatever the time
@@ -146,6 +158,7 @@ class Queue(Generic[E]):
         most = min(most, self.max_records)
         if not self.dead and len(self.entries) <= most and self.size <= self.max_bytes:
             entries, size = list(self.entries), self.size
+            self.leaving = entries
             self.entries.clear()
             self._forced = 0
         else:
@@ -160,12 +173,14 @@ class Queue(Generic[E]):
         queue, size, gone = self.entries, 0, 0
         taken: list[E] = []
         if not self.dead:  # the usual case: as many as there may be, if their bytes fit
-            taken = [queue.popleft() for _ in range(int(min(most, len(queue))))]
+            taken = list(islice(queue, int(min(most, len(queue)))))
             size = sum(map(_size_of, taken)) if self.size else 0
             if size <= self.max_bytes:
+                self.leaving = taken
+                for _ in taken:
+                    queue.popleft()
                 self._forced = max(0, self._forced - len(taken))
                 return taken, size
-            queue.extendleft(reversed(taken))
             taken, size = [], 0
         for entry in queue:
             if len(taken) >= most:
@@ -176,6 +191,7 @@ class Queue(Generic[E]):
                 taken.append(entry)
                 size += entry.size
             gone += 1
+        self.leaving = taken
         for _ in range(gone):
             queue.popleft()
         self.dead -= gone - len(taken)

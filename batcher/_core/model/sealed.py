@@ -91,8 +91,8 @@ class SealedQueue(Generic[E]):
         while self._batches and not any(entry.state is State.BUFFERED for entry in self._batches[0].entries):
             sibling = self._batches.popleft().sibling
             if sibling is not None:  # nobody is left whose fate it waits for
-                del self._siblings[sibling]
                 self._batches.append(sibling)
+                del self._siblings[sibling]
 
     def take(self) -> Sealed[E]:
         """Take out the next one; there must be one."""
@@ -100,6 +100,11 @@ class SealedQueue(Generic[E]):
         for entry in batch.living():
             entry.sealed = False
         return batch
+
+    def everything(self) -> Iterator[E]:
+        """Yield all that is in there, in whatever state."""
+        for batch in (*self._batches, *self._siblings):
+            yield from batch.entries
 
     def living(self) -> Iterator[E]:
         """Yield what is buffered."""

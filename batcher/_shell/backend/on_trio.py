@@ -97,17 +97,31 @@ class TrioWaiter:
     def set_result(self, result: None, /) -> None:
         """Wake the task."""
         self._done = True
-        task, self._task = self._task, None
-        if task is not None:
-            reschedule(task)
+        if self._task is not None:
+            self._resume(_running())
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Wait to be told; a checkpoint in any case."""
-        if self._done:
-            return trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105
-        self._task = current_task()
-        # Returned, not delegated to: a generator of our own would cost as much again.
-        return wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105
+        try:
+            self._task = current_task()
+            if self._done:  # last: a finalizer may have told it in between
+                self._task = None
+                return trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105
+            # Returned, not delegated to: a generator of our own would cost as much again.
+            return wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105
+        except BaseException:  # an interrupt: a task that does not wait must not be woken
+            self._task = None
+            raise
+
+    def _resume(self, running: Task | None) -> None:
+        task = self._task
+        if task is None:
+            return
+        if task is running:  # a finalizer tells it while it is about to wait: it is resumed once it does
+            trio.lowlevel.current_trio_token().run_sync_soon(self._resume, None)
+        else:
+            self._task = None
+            reschedule(task)
 
     def _abort(self, _: object) -> Abort:
         self._done = True
@@ -115,8 +129,16 @@ class TrioWaiter:
         return Abort.SUCCEEDED
 
 
+def _running() -> Task | None:
+    try:
+        return current_task()
+    except RuntimeError:
+        return None
+
+
 def _wake(settled: Iterable[Entry]) -> None:
     """Tell the waiters of settled records."""
+    running = _running()
     for entry in settled:
         waiter = entry.waiter
         if type(waiter) is TrioWaiter:
@@ -124,7 +146,9 @@ def _wake(settled: Iterable[Entry]) -> None:
             if not waiter._done:
                 waiter._done = True
                 task = waiter._task
-                if task is not None:
+                if task is running:
+                    waiter._resume(running)
+                elif task is not None:
                     waiter._task = None
                     reschedule(task)
         elif waiter is not None and not waiter.done():

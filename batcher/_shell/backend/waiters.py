@@ -17,7 +17,8 @@ from batcher._core.model.entries import Entry
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-Run: TypeAlias = "Callable[[TaskGroup], Coroutine[Any, Any, None]]"
+Run: TypeAlias = "Callable[[TaskGroup], Coroutine[Any, Any, bool]]"
+"""Returns whether it was told to."""
 
 
 class Waiter(Protocol):
@@ -92,11 +93,13 @@ def raise_bare(errors: Sequence[BaseException]) -> None:
 async def hold(tasks: TaskGroup, run: Run, die: Callable[[], None]) -> None:
     """Hold the task group of a batcher until *run* returns.
 
-    If one of its tasks ends before, *die* is called at once: a write that ignores cancellation may hold up the end.
+    If that, or another of its tasks, ends unasked, *die* is called at once: a write that ignores cancellation may hold
+    up the end.
     """
     async with tasks:
         try:
-            await run(tasks)
+            if not await run(tasks):
+                die()
         except BaseException:
             die()
             raise

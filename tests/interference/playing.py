@@ -1,0 +1,79 @@
+"""Play with interference at one place, or with none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import anyio
+
+from batcher.testing import virtual_time
+from tests.interference.intruders import RAISING, interrupt
+from tests.interference.play import Play
+from tests.interference.tracing import Interference, signalled
+
+Backend: TypeAlias = Literal["asyncio", "trio"]
+ON_THE_THRESHOLD = frozenset(
+    f"{owner}.{name}"
+    for owner, names in {
+        "Shell": ("__aenter__", "__aexit__", "_start"),
+        "Lifespan": ("begin", "end"),
+        "Nursery": ("__init__", "begin", "end", "_hold", "leave"),
+    }.items()
+    for name in names
+)
+BOUND = 500  # seconds of virtual time: whoever waits for longer waits for ever
+
+
+def play_at(at: int, backend: Backend, intrude: Callable[[Play], Any] | None) -> Interference:
+    """Play once, with interference before the bytecode number *at*, and check the laws."""
+    play = Play(intrude)
+    interference = Interference(at, None if intrude is None else play.intrude)
+    logging.disable()
+    try:
+        _run(play, interference, backend, may_end=intrude is interrupt)
+        play.check()
+    except BaseException as error:
+        name = getattr(intrude, "__name__", intrude)
+        error.add_note(f"{name} at bytecode {at} on {backend}, in {interference.where}")
+        raise
+    finally:
+        logging.disable(logging.NOTSET)
+    return interference
+
+
+def _run(play: Play, interference: Interference, backend: Backend, *, may_end: bool) -> None:
+    async def main() -> None:
+        with anyio.fail_after(BOUND), interference:
+            await play.run()
+
+    try:
+        anyio.run(main, backend=backend, backend_options=virtual_time(backend))
+    except BaseException as error:
+        if not may_end or not _is(KeyboardInterrupt, error):
+            raise
+        play.trouble = error
+
+
+def _is(kind: type[BaseException], error: BaseException) -> bool:
+    """Return whether *error* is that, whatever else there is besides it in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(kind) is not None
+    return isinstance(error, kind)
+
+
+def places(backend: Backend, intrude: Callable[[Play], Any]) -> list[int]:
+    """Return when *intrude* may interfere: at each bytecode that runs, the first time, the last, and in between.
+
+    Nothing is raised where a batcher is entered and left on trio: a nursery that is not left breaks trio itself, and
+    only trio could protect the bytecodes before it is.
+    """
+    play_at(-1, backend, None)  # everything is loaded
+    found: set[int] = set()
+    for (code, offset), times in play_at(-1, backend, None).places.items():
+        if backend == "trio" and intrude in RAISING and code.co_qualname in ON_THE_THRESHOLD:
+            continue
+        if intrude not in RAISING or offset in signalled(code):
+            found.update((times[0], times[len(times) // 2], times[-1]))
+    return sorted(found)
