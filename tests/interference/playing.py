@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
+from types import CodeType
 from typing import Any, Literal, TypeAlias
 
 import anyio
@@ -15,13 +17,10 @@ from tests.interference.tracing import Interference, signalled
 
 Backend: TypeAlias = Literal["asyncio", "trio"]
 ON_THE_THRESHOLD = frozenset(
-    f"{owner}.{name}"
-    for owner, names in {
-        "Shell": ("__aenter__", "__aexit__", "_start"),
-        "Lifespan": ("begin", "end"),
-        "Nursery": ("__init__", "begin", "end", "_hold", "leave"),
-    }.items()
-    for name in names
+    {
+        *("Shell.__aenter__", "Shell.__aexit__", "Shell._start", "Lifespan.begin", "Lifespan.end", "hold"),
+        *("Nursery.__init__", "Nursery.begin", "Nursery.end", "Nursery.leave", "Nursery._hold"),
+    }
 )
 BOUND = 500  # seconds of virtual time: whoever waits for longer waits for ever
 
@@ -29,7 +28,8 @@ BOUND = 500  # seconds of virtual time: whoever waits for longer waits for ever
 def play_at(at: int, backend: Backend, intrude: Callable[[Play], Any] | None) -> Interference:
     """Play once, with interference before the bytecode number *at*, and check the laws."""
     play = Play(intrude)
-    interference = Interference(at, None if intrude is None else play.intrude)
+    allowed = partial(_may_be, backend, intrude)
+    interference = Interference(at, play.intrude, allowed) if intrude is not None else Interference()
     logging.disable()
     try:
         _run(play, interference, backend, may_end=intrude is interrupt)
@@ -63,17 +63,22 @@ def _is(kind: type[BaseException], error: BaseException) -> bool:
     return isinstance(error, kind)
 
 
-def places(backend: Backend, intrude: Callable[[Play], Any]) -> list[int]:
-    """Return when *intrude* may interfere: at each bytecode that runs, the first time, the last, and in between.
+def _may_be(backend: Backend, intrude: Callable[[Play], Any] | None, code: CodeType, offset: int) -> bool:
+    """Return whether *intrude* may interfere here.
 
     Nothing is raised where a batcher is entered and left on trio: a nursery that is not left breaks trio itself, and
     only trio could protect the bytecodes before it is.
     """
+    if intrude not in RAISING:
+        return True
+    return offset in signalled(code) and not (backend == "trio" and code.co_qualname in ON_THE_THRESHOLD)
+
+
+def places(backend: Backend, intrude: Callable[[Play], Any]) -> list[int]:
+    """Return when *intrude* may interfere: at each bytecode that runs, the first time, the last, and in between."""
     play_at(-1, backend, None)  # everything is loaded
     found: set[int] = set()
     for (code, offset), times in play_at(-1, backend, None).places.items():
-        if backend == "trio" and intrude in RAISING and code.co_qualname in ON_THE_THRESHOLD:
-            continue
-        if intrude not in RAISING or offset in signalled(code):
+        if _may_be(backend, intrude, code, offset):
             found.update((times[0], times[len(times) // 2], times[-1]))
     return sorted(found)

@@ -20,14 +20,22 @@ class Interference:
     """Counts the bytecodes of the library that run, and calls *intrude* before the one with the number *at*.
 
     As a finalizer does, which may run before any bytecode; or a signal handler, which may raise.
+
+    :param allowed: where it may be; the first such place from *at* on
     """
 
-    def __init__(self, at: int = -1, intrude: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        at: int = -1,
+        intrude: Callable[[], object] | None = None,
+        allowed: Callable[[CodeType, int], bool] = lambda code, offset: True,
+    ) -> None:
         self.count = 0
         self.where = ""
         self.places: dict[tuple[CodeType, int], list[int]] = {}  # each bytecode that has run -> when
         self._at = at
         self._intrude = intrude
+        self._allowed = allowed
 
     def __enter__(self) -> Self:
         self._before = sys.gettrace()
@@ -50,7 +58,7 @@ class Interference:
             self.count += 1
             if self._intrude is None:
                 self.places.setdefault((frame.f_code, frame.f_lasti), []).append(self.count)
-            elif self.count == self._at:
+            elif self.count >= self._at and not self.where and self._allowed(frame.f_code, frame.f_lasti):
                 code = frame.f_code
                 self.where = f"{code.co_qualname} at {code.co_filename}:{frame.f_lineno}"
                 self._intrude()

@@ -59,7 +59,11 @@ class Nursery:
         """Do nothing: the scope that is cancelled is the body's, and is over with it."""
 
     async def end(self, interruption: BaseException | None) -> bool:
-        self._stop()
+        try:
+            self._stop()
+        except BaseException as late:  # an interrupt: the nursery is to be left all the same
+            interruption = late
+            self._nursery.cancel_scope.cancel()
         if current_task() is not self._host:
             with trio.CancelScope(shield=True):
                 await self._held.wait()
