@@ -72,7 +72,7 @@ class Runtime(Steps):
     def check_may_wait(self, what: str) -> None:
         """Raise BatcherNotOpen there, too, and NestedSubmit inside the write function of this very batcher."""
         self.check_loop()
-        if self in working_for():
+        if any(call.owner is self for call in working_for()):
             raise NestedSubmit(
                 f"{what} inside the write function of the same batcher may wait for itself for ever; "
                 "submit_nowait() without awaiting the receipt is fine, and so is a second Batcher"
@@ -95,6 +95,7 @@ class Runtime(Steps):
                 (_, waiter), self._drained = self._drained, None
                 if not waiter.done():
                     waiter.set_result(None)
+            await self.workers.give_grace()
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
                 if self.step(self.engine.give_up_on, batch, error, now) and self.reporter is not None:

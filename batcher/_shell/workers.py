@@ -40,9 +40,22 @@ class Owner(Protocol):
         """Take the answer to a call, or what it raised."""
 
 
-# The owners whose write functions the current task runs in, or was started from.
-_working: ContextVar[tuple[Owner, ...]] = ContextVar("batcher_working_for", default=())
+class Call:
+    """A call that is out. What its write function has started may outlive it: a connection's reader, say."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner: Owner | None = owner  # until it ends
+
+
+# The calls that the current task makes, or was started in.
+_working: ContextVar[tuple[Call, ...]] = ContextVar("batcher_working_for", default=())
 working_for = _working.get
+
+# Turns of the loop until a call is cancelled that is late. If it is the loop that was late, the answer is there, and it
+# takes an HTTP client a few turns to read it.
+_GRACE = 10
 
 
 class WorkerPool:
@@ -105,6 +118,15 @@ class WorkerPool:
         began_at = next((began_at for _, began_at in self._calls.values()), inf)
         return began_at + self._call_timeout
 
+    async def give_grace(self) -> None:
+        """Give late calls a chance to end by themselves, before they are cancelled."""
+        from anyio.lowlevel import checkpoint  # here, where a loop has loaded what it needs
+
+        for _ in range(_GRACE):
+            if self.next_timeout() > self._now():
+                return
+            await checkpoint()
+
     def cancel_late(self) -> Iterator[tuple[Batch, float, TimeoutError]]:
         """Cancel the calls that take too long; yield what each carries, when it began, and what became of it."""
         while self.next_timeout() <= self._now():
@@ -119,13 +141,13 @@ class WorkerPool:
     # The task of a worker
 
     async def _work(self) -> None:
-        _working.set((*working_for(), self._owner))
+        around = working_for()
         while True:
             # One scope for many calls: a scope per call would cost as much as twenty records.
             with anyio.CancelScope() as scope:
-                await self._make_calls(scope)
+                await self._make_calls(scope, around)
 
-    async def _make_calls(self, scope: anyio.CancelScope) -> None:
+    async def _make_calls(self, scope: anyio.CancelScope, around: tuple[Call, ...]) -> None:
         from anyio.lowlevel import checkpoint  # here, where a loop has loaded what it needs
 
         while not scope.cancel_called:
@@ -143,7 +165,13 @@ class WorkerPool:
             self._calls[scope] = batch, began_at
             if began_at + self._call_timeout < self._timer.armed_at:
                 self._timer.wake()
-            answer = await self._call(batch, scope)
+            call = Call(self._owner)
+            _working.set((*around, call))
+            try:
+                answer = await self._call(batch, scope)
+            finally:
+                call.owner = None
+                _working.set(around)
             # If it was late, then whatever it raises says only that it was cut off in the middle.
             if self._calls.pop(scope, None) is None and isinstance(answer, BaseException):
                 answer = self._timeout_error()
