@@ -30,14 +30,15 @@ class Batcher(Shell, Generic[R, T]):
 
     :param write: ``async def write(key, records)``: makes one call and returns one item per record, in
         order. An item is a value (the record is written, and ``submit()`` returns the value), an
-        outcome, an exception (the record is rejected) or :class:`Retry`. It may raise :class:`Retry` for
-        the whole batch, or :class:`Refused` if nothing of it was applied. Whatever else it raises makes
+        outcome, an exception (the record is rejected; or unknown, if it is a timeout, an ``OSError`` or the
+        transport error of an HTTP library) or :class:`Retry`. It may raise :class:`Retry` for the whole
+        batch, or :class:`Refused` if nothing of it was applied. Whatever else it raises makes
         all records of the batch unknown, unless *atomic* is set.
     :param auto_batch: when a batch is due; by default 100 records, 1 MB, 0.05 s
     :param retry: when to try again; by default for 60 s, and never what may have been applied
     :param limits: ceilings of what is pending and in flight
     :param atomic: a raise of *write* means that nothing was applied, so the batch is sent again in
-        halves until the culprit stands alone (a timeout still leaves it unknown)
+        halves until the culprit stands alone (a timeout or a transport error still leaves it unknown)
     :param verify: ``async def verify(key, records)``, used under ``RetryPolicy(on_unknown="verify")`` for records whose
         answer was lost. It returns per record, in order: what *write* would have returned, if the record is there;
         ``NotWritten("absent")`` if it is not, and may be sent again without the risk of a duplicate, even if the lost

@@ -275,4 +275,5 @@ def _to_named(named: object) -> dict[int, tuple[ErrorDetail, ...]]:
 
 
 Verdict: TypeAlias = Any
-"""A plain value v (``Written(data=v)``), an :class:`Outcome`, an exception (``Rejected``), or :class:`Retry`."""
+"""A plain value v (``Written(data=v)``), an :class:`Outcome`, an exception (``Rejected``, or
+``Unknown`` if it says that an answer was lost), or :class:`Retry`."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from batcher import (
@@ -374,6 +375,59 @@ async def test_p07_what_may_have_been_applied_is_sent_again_if_the_caller_says_s
         assert await batcher.submit("a") == "a"
 
     assert api.batches == [("a",)] * 3
+
+
+LOST = [TimeoutError(), ConnectionResetError(), httpx.ReadError(""), ExceptionGroup("", [httpx.ReadTimeout("")])]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=lambda error: type(error).__name__)
+async def test_p07_an_item_that_is_a_lost_answer_is_in_doubt(lost: Exception):
+    """One call per record, gathered with return_exceptions=True: the record whose call broke may be there."""
+    api = Api([lost, "fine", ValueError("no")])
+    async with Batcher(api) as batcher:
+        outcomes = await batcher.submit_all(["a", "b", "c"])
+
+    assert [outcome.applied for outcome in outcomes] == ["maybe", "yes", "no"]
+    assert outcomes[0] == Unknown(lost)
+    assert api.batches == [("a", "b", "c")]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=lambda error: type(error).__name__)
+async def test_p07_an_item_that_is_a_lost_answer_is_sent_again_if_the_caller_says_so(lost: Exception):
+    """As a call is that raises it, and alone; but an Unknown that the write answers with is its last word."""
+    api = Api([lost, Unknown(lost), "fine"])
+    async with Batcher(api, retry=RetryPolicy(on_unknown="retry")) as batcher:
+        outcomes = await batcher.submit_all(["a", "b", "c"])
+
+    assert [outcome.kind for outcome in outcomes] == ["written", "unknown", "written"]
+    assert api.batches == [("a", "b", "c"), ("a",)]
+
+
+async def test_p07_an_item_that_is_a_lost_answer_is_asked_about():
+    """Under on_unknown="verify" as much as an Unknown is, and only what is absent goes again."""
+    asked: list[Any] = []
+
+    async def verify(key: Any, records: list[Any]) -> list[Any]:
+        asked.append(list(records))
+        if len(asked) == 1:
+            return [OSError()] * len(records)  # its own answer was lost
+        return [NotWritten("absent") if record == "b" else Written("7") for record in records]
+
+    api = Api([TimeoutError(), ConnectionError(), "c"])
+    async with Batcher(api, verify=verify, retry=RetryPolicy(on_unknown="verify")) as batcher:
+        outcomes = await batcher.submit_all(["a", "b", "c"])
+
+    assert outcomes == [Written("7"), Written(data="b"), Written(data="c")]
+    assert asked == [["a", "b"]] * 2
+    assert api.batches == [("a", "b", "c"), ("b",)]
+
+
+async def test_p07_a_member_of_a_group_whose_answer_was_lost_is_in_doubt():
+    """And is told so, while the others learn what happened to them."""
+    async with Batcher(Api([TimeoutError(), ValueError("no")])) as batcher:
+        outcomes = await batcher.submit_all(["a", "b"], all_or_none=True)
+
+    assert [outcome.kind for outcome in outcomes] == ["unknown", "rejected"]
 
 
 async def test_p07_out_of_tries_after_a_doubtful_one_is_unknown():

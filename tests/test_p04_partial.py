@@ -130,15 +130,28 @@ async def test_p04_atomic_says_that_a_raise_applied_nothing():
     assert kinds(outcomes).count("written") == 7
 
 
-async def test_p04_atomic_says_nothing_about_a_timeout():
-    """A call that was given up on may have been applied all the same, whoever's timeout it was."""
-    timeouts = [TimeoutError(), httpx.ReadTimeout(""), trio.TooSlowError(), ExceptionGroup("", [TimeoutError()])]
-    api = Api(*timeouts)
+async def test_p04_atomic_says_nothing_about_a_lost_answer():
+    """A call that was given up on, or broke, may have been applied all the same, whoever's error says so."""
+    lost = [TimeoutError(), httpx.ReadTimeout(""), trio.TooSlowError(), ExceptionGroup("", [TimeoutError()])]
+    lost += [ConnectionResetError(), httpx.RemoteProtocolError(""), with_status(502)]
+    api = Api(*lost)
     async with Batcher(api, atomic=True) as batcher:
-        for _ in timeouts:
+        for _ in lost:
             assert kinds(await batcher.submit_all([1, 2])) == ["unknown", "unknown"]
 
-    assert len(api.calls) == len(timeouts)
+    assert len(api.calls) == len(lost)
+
+
+async def test_p04_atomic_takes_a_status_for_the_answer_that_it_is():
+    """A call that was refused with 4xx applied nothing, and its culprit is found."""
+    api = Api(with_status(422), with_status(422), list)
+    async with Batcher(api, atomic=True) as batcher:
+        assert kinds(await batcher.submit_all([1, 2])) == ["rejected", "written"]
+
+
+def with_status(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "https://api.example.com")
+    return httpx.HTTPStatusError("", request=request, response=httpx.Response(status, request=request))
 
 
 async def test_p04_retry_is_per_record_and_goes_to_the_front_with_new_ones():

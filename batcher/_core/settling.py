@@ -7,6 +7,7 @@ from typing import Any
 
 from batcher._core.accumulator import Accumulator, unit_of
 from batcher._core.batches import Backoff, Batch
+from batcher._core.doubts import leaves_doubt
 from batcher._core.isolating import Isolating
 from batcher._core.model.breakers import GOOD, Signal
 from batcher._core.model.entries import Entry, Group, Lane, Unit
@@ -17,7 +18,6 @@ from batcher._core.verdicts import (
     detail_of,
     doubted,
     is_doubtful,
-    is_timeout,
     kept_nothing,
     listed,
     plain,
@@ -109,7 +109,8 @@ class Settling:
     def _failed(self, batch: Batch, error: BaseException, now: float, jitter: float) -> Signal:
         count_attempt(batch.entries)
         if not isinstance(error, (Retry, Refused)):
-            if self._atomic and isinstance(error, Exception) and not is_timeout(error):
+            # Also whoever applies all or nothing cannot know what became of a call whose answer was lost.
+            if self._atomic and isinstance(error, Exception) and not leaves_doubt(error):
                 error = Refused(detail_of(error))
             else:
                 error = Retry(error, applied="maybe")

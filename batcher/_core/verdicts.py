@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
+from batcher._core.doubts import leaves_doubt
 from batcher._core.model.breakers import GOOD, Signal
 from batcher._core.model.entries import Group
 from batcher._core.retries import given_up
@@ -70,6 +71,8 @@ def read(verdict: Any, who: str = "the write function") -> Any:
             return Rejected(verdict.errors)
         case RecordError():
             return read(verdict.outcome)
+        case Exception() if leaves_doubt(verdict):
+            return Retry(verdict, applied="maybe")  # what it would be for the whole call if the call had raised it
         case Exception():
             return Rejected(detail_of(verdict), cause=verdict)
         case BaseException():
@@ -145,17 +148,6 @@ def _found(fate: Any) -> Any:
     if not isinstance(fate, Outcome) or fate.ok or isinstance(fate, (NotWritten, Unknown)):
         return fate
     return Unknown(f"verify() returned {type(fate).__name__}, which does not say whether the record is there")
-
-
-def is_timeout(error: BaseException) -> bool:
-    """Return whether *error* is, or contains, a timeout: a call that was given up on may still be applied.
-
-    By name, because httpx's and trio's are no ``TimeoutError``.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(is_timeout, error.exceptions))
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return isinstance(error, TimeoutError) or any("Timeout" in name or name == "TooSlowError" for name in names)
 
 
 def detail_of(error: Exception) -> ErrorDetail:

@@ -11,7 +11,6 @@ from batcher._core.model.entries import NOT_ACCEPTED, Group
 from batcher._core.verdicts import (
     detail_of,
     doubted,
-    is_timeout,
     kept_nothing,
     listed,
     named_among,
@@ -120,6 +119,19 @@ def test_an_exception_means_rejected() -> None:
     assert fate == Rejected(ErrorDetail("bad email", code="ValueError"))
     assert fate.cause is error
     assert fate.isolated
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError(), ConnectionResetError(), ExceptionGroup("two", [ValueError(), OSError()])]
+)
+def test_an_exception_that_says_that_the_answer_was_lost(error: Exception) -> None:
+    """
+    Such a one refuses nothing: its record is in doubt, as a whole call is that raises it.
+    """
+    fate = read(error)
+
+    assert isinstance(fate, Retry)
+    assert (fate.cause, fate.applied) == (error, "maybe")
 
 
 def test_an_exception_without_words() -> None:
@@ -291,34 +303,3 @@ def test_no_doubt(fate: Any) -> None:
     What is not known to be absent stays what it is.
     """
     assert doubted(fate) is fate
-
-
-class PoolTimeout(Exception):
-    """As an HTTP client names it."""
-
-
-class Slower(PoolTimeout):
-    """By its ancestor."""
-
-
-class TooSlowError(Exception):
-    """As trio names it."""
-
-
-@pytest.mark.parametrize(
-    ("error", "late"),
-    [
-        (TimeoutError(), True),
-        (PoolTimeout(), True),
-        (Slower(), True),
-        (TooSlowError(), True),
-        (ExceptionGroup("two", [ValueError(), PoolTimeout()]), True),
-        (ExceptionGroup("one", [ValueError()]), False),
-        (ValueError("Timeout"), False),
-    ],
-)
-def test_what_is_a_timeout(error: BaseException, late: bool) -> None:
-    """
-    A timeout by whatever name, alone or in company, says nothing about what was applied.
-    """
-    assert is_timeout(error) is late
