@@ -15,12 +15,20 @@ def retry_after(text: str, now: float) -> float | None:
     seconds = whole_number(text)
     if seconds is not None:
         return float(seconds)
+    moment = moment_of(text)
+    return None if moment is None else seconds_until(moment, now)
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the date that a header field holds; None if it holds none."""
     from email.utils import parsedate_to_datetime  # here: it loads sockets, and few need it
 
     try:
-        return seconds_until(parsedate_to_datetime(text.strip()), now)
+        moment = parsedate_to_datetime(text.strip())
+        seconds_since_1970(moment)
     except (ValueError, OverflowError):  # no date, or none that a calendar holds
         return None
+    return moment
 
 
 def whole_number(text: str) -> int | None:
@@ -32,5 +40,10 @@ def whole_number(text: str) -> int | None:
 
 def seconds_until(moment: datetime, now: float) -> float:
     """Return the seconds from *now* to *moment*, in UTC unless it says otherwise; 0 if it has passed."""
+    return max(0.0, seconds_since_1970(moment) - now)
+
+
+def seconds_since_1970(moment: datetime) -> float:
+    """Return *moment*, in UTC unless it says otherwise, as a number."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, aware.timestamp() - now)
+    return aware.timestamp()

@@ -194,7 +194,7 @@ def write_api(
     :param max_body_bytes: the longest body that is read
     :param body_timeout: seconds or timedelta that a body may take to arrive
     :param max_requests: that are served at the same time; others get a 503
-    :param clock: returns seconds since 1970
+    :param clock: returns seconds since 1970, for the times that are shown; ages are measured on that of the event loop
     :raises ValueError: an argument out of range
     """
     rules = Rules(

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import attrs
 
 from batcher.server._fates import Fate
@@ -28,13 +29,16 @@ class Operation:
     object: str
     is_batch: bool
     created_at: float
-    """Seconds since 1970."""
+    """Seconds since 1970: what is shown."""
+    began: float
+    """On the clock of the event loop, which nobody sets: what ages are measured on."""
     fates: list[Fate | None] = attrs.field(factory=list)
     """One per record; None while it is under way."""
     unsettled: int = 0
     takes_more: bool = False
     """Whether records may still join."""
-    ended_at: float | None = None
+    ended: float | None = None
+    """On the clock of the event loop."""
 
     def join(self) -> int:
         """Take one more record in, and return its index."""
@@ -50,9 +54,14 @@ class Operation:
     @property
     def status(self) -> str:
         """In the API's words; ``success`` also if only some records were written."""
-        if self.ended_at is None:
+        if self.ended is None:
             return "in_progress"
         return "success" if self.succeeded else "failure"
+
+    @property
+    def updated_at(self) -> float:
+        """Seconds since 1970: as long after its creation as it took, whatever the wall clock was set to meanwhile."""
+        return self.created_at if self.ended is None else self.created_at + (self.ended - self.began)
 
     def to_json(self) -> dict[str, Any]:
         """Return what the API tells of it."""
@@ -67,9 +76,9 @@ class Operation:
             "resource": self.object,
             "metadata": {"objects": [self.object]},
             "createTime": timestamp(self.created_at),
-            "updateTime": timestamp(self.ended_at or self.created_at),
+            "updateTime": timestamp(self.updated_at),
         }
-        if self.ended_at is not None:
+        if self.ended is not None:
             shown["result"] = self._result()
             ids = [fate.record_id for fate in self.fates if fate is not None and fate.ok and fate.record_id]
             shown["metadata"]["successfulRecordIds"] = ids
@@ -95,13 +104,22 @@ class Operations:
     Those under way are kept; of the ended ones as many as fit, for *keep_for* at most, those that ended first being
     forgotten first.
 
-    :param clock: returns seconds since 1970
+    :param clock: returns seconds since 1970, for what is shown
     :param keep_for: seconds after its end for which an operation can be read
     :param keep_records: records of ended operations that are kept in all
+    :param timer: returns seconds on a clock that nobody sets, for ages; that of the event loop by default
     """
 
-    def __init__(self, clock: Callable[[], float], *, keep_for: float, keep_records: int) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        keep_for: float,
+        keep_records: int,
+        timer: Callable[[], float] = anyio.current_time,
+    ) -> None:
         self._clock = clock
+        self._timer = timer
         self._keep_for = keep_for
         self._keep_records = keep_records
         self._by_id: dict[str, Operation] = {}
@@ -113,7 +131,7 @@ class Operations:
     def begin(self, installation: Installation, object: str, *, is_batch: bool, takes_more: bool = False) -> Operation:
         """Open an operation."""
         self._number += 1
-        operation = Operation(str(uuid4()), self._number, installation, object, is_batch, self._clock())
+        operation = Operation(str(uuid4()), self._number, installation, object, is_batch, self._clock(), self._timer())
         operation.takes_more = takes_more
         self._by_id[operation.id] = operation
         self._by_installation.setdefault(installation, {})[operation.number] = operation
@@ -128,9 +146,9 @@ class Operations:
 
     def end_if_done(self, operation: Operation, ago: float = 0.0) -> None:
         """End an operation that takes no more records and whose records have all met their fate, *ago* seconds ago."""
-        if operation.unsettled or operation.takes_more or operation.ended_at is not None:
+        if operation.unsettled or operation.takes_more or operation.ended is not None:
             return
-        operation.ended_at = self._clock() - ago
+        operation.ended = self._timer() - ago
         self._ended[operation.id] = operation
         self._records += len(operation.fates)
         self._forget_old()
@@ -163,13 +181,13 @@ class Operations:
         return len(self._ended)
 
     def _forget_old(self) -> None:
-        oldest = self._clock() - self._keep_for
+        oldest = self._timer() - self._keep_for
         while self._ended:
             operation = next(iter(self._ended.values()))
-            assert operation.ended_at is not None
+            assert operation.ended is not None
             # One at least is kept, however large, so that the latest can be read.
             too_many = self._records > self._keep_records and len(self._ended) > 1
-            if not too_many and operation.ended_at > oldest:
+            if not too_many and operation.ended > oldest:
                 return
             self._forget(operation)
 

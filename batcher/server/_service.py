@@ -46,7 +46,7 @@ class Service:
     """The Write API without HTTP.
 
     :param on_event: of the Writer
-    :param clock: returns seconds since 1970
+    :param clock: returns seconds since 1970, for the times that are shown
     """
 
     def __init__(

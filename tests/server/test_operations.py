@@ -34,7 +34,10 @@ class Kept:
 
     def __init__(self, keep_for: float = 100.0, keep_records: int = 10) -> None:
         self.now = 1000.0
-        self.operations = Operations(lambda: self.now, keep_for=keep_for, keep_records=keep_records)
+        self.set_by = 0.0  # how far the wall clock was set
+        self.operations = Operations(
+            lambda: self.now + self.set_by, keep_for=keep_for, keep_records=keep_records, timer=lambda: self.now
+        )
 
     def begin(self, records: int = 1, installation: Installation = HERE):
         operation = self.operations.begin(installation, "contacts", is_batch=records > 1)
@@ -69,6 +72,25 @@ def test_an_ended_operation_is_kept_for_a_time():
     assert kept.operations.page(HERE, None, 9) == ([], None)
     assert (kept.operations.ended, kept.operations.in_progress) == (0, 0)
     assert not kept.operations._by_installation and not kept.operations._by_id and not kept.operations._records
+
+
+@pytest.mark.parametrize("day", [86_400.0, -86_400.0])
+def test_a_wall_clock_that_is_set_ages_no_operation(day):
+    """A day ahead or back, before its end or after: it is kept as long as ever, and its times agree."""
+    kept = Kept(keep_for=100)
+    ended, under_way = kept.ended(), kept.begin()
+    kept.set_by = day
+    kept.now += 5
+    kept.end(under_way)
+    assert kept.holds(ended) and kept.holds(under_way)
+    assert (under_way.to_json()["createTime"], under_way.to_json()["updateTime"]) == (
+        "1970-01-01T00:16:40.000000Z",
+        "1970-01-01T00:16:45.000000Z",
+    )
+    kept.now += 95
+    assert not kept.holds(ended) and kept.holds(under_way)
+    kept.now += 5
+    assert not kept.holds(under_way)
 
 
 def test_operations_under_way_are_never_forgotten():
@@ -129,7 +151,7 @@ def test_an_operation_that_takes_more_has_not_ended():
     operation.takes_more = False
     kept.operations.end_if_done(operation, 10.0)
     kept.operations.end_if_done(operation)
-    assert (operation.status, operation.ended_at, kept.operations.ended) == ("success", 990.0, 1)
+    assert (operation.status, operation.ended, kept.operations.ended) == ("success", 990.0, 1)
 
 
 async def test_the_bounds_are_the_servers_to_set():

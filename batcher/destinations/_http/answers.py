@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from batcher._retry_after import retry_after
+from batcher._retry_after import moment_of, retry_after, seconds_since_1970, whole_number
 from batcher.destinations._http.decoding import NotJSON, decode
 from batcher.outcomes import ErrorDetail, NotWritten, Refused, Rejected, Unknown, Verdict
 
@@ -61,12 +61,27 @@ def succeeded(answer: Answer) -> bool:
     return 200 <= answer.status < 300
 
 
+def told_at(answer: Answer, now: float) -> float:
+    """Return when the answer was given, in seconds since 1970: on the clock of who gave it, if its ``Date`` says so.
+
+    Its other times are on that clock too, and ours may be set: RFC 9110, section 6.6.1.
+
+    :param now: what it is by our own clock
+    """
+    moment = moment_of(answer.headers.get("date", ""))
+    return now if moment is None else seconds_since_1970(moment)
+
+
 def wait_of(answer: Answer, now: float, field: str = "retry-after") -> float | None:
     """Return the seconds after which the API wants to be asked again; None if it does not say.
 
-    :param now: seconds since 1970, to which a time to come back is compared
+    :param now: seconds since 1970, to which a time to come back is compared if the answer has no time of its own
     """
-    return retry_after(answer.headers.get(field, ""), now)
+    text = answer.headers.get(field, "")
+    seconds = whole_number(text)
+    if seconds is not None or not text:
+        return seconds
+    return retry_after(text, told_at(answer, now))
 
 
 def refused(

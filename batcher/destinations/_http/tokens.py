@@ -5,7 +5,6 @@ A token is fetched before a write is sent, so whatever goes wrong meanwhile has 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from urllib.parse import urlencode
@@ -32,7 +31,7 @@ class Token:
     base_url: str
     """The server that it is for, and that it is shown to."""
     expires_at: float = inf
-    """When it ends, in seconds on the clock of its :class:`TokenSource`."""
+    """When it ends, in seconds on the clock of the event loop, which nobody sets."""
 
 
 def without_token(refused: Refused, way_out: str) -> NotWritten:
@@ -56,16 +55,12 @@ class TokenSource:
 
     :param fetch: asks the issuer. To be raised: ``Retry`` if asking again may help, ``Refused`` if the issuer will not
         give a token. Whether the request for the token was carried out does not matter: no write was sent
-    :param clock: returns seconds; :attr:`Token.expires_at` is on the same clock
     :param margin: seconds before its expiry at which a token is replaced; of a token that lives less than twice as
-        long, half its life. 60 covers the way of a call to the service and a clock that is a little off
+        long, half its life. 60 covers the ways of the answer with the token and of a call to the service
     """
 
-    def __init__(
-        self, fetch: Callable[[], Awaitable[Token]], *, clock: Callable[[], float] = time.time, margin: float = 60.0
-    ) -> None:
+    def __init__(self, fetch: Callable[[], Awaitable[Token]], *, margin: float = 60.0) -> None:
         self._fetch = fetch
-        self._clock = clock
         self._margin = margin
         self._token: Token | None = None
         self._stale_at = -inf
@@ -80,7 +75,7 @@ class TokenSource:
         :raises Refused: the issuer will not give one
         """
         while True:
-            if self._token is not None and self._clock() < self._stale_at:
+            if self._token is not None and anyio.current_time() < self._stale_at:
                 return self._token
             refresh = self._refresh
             if refresh is None:
@@ -102,7 +97,7 @@ class TokenSource:
     async def _run(self, refresh: _Refresh) -> None:
         try:
             refresh.token = token = await self._fetch()
-            now = self._clock()
+            now = anyio.current_time()
             self._token, self._stale_at = token, token.expires_at - min(self._margin, (token.expires_at - now) / 2)
         except Exception as error:
             refresh.error = error

@@ -24,7 +24,16 @@ from typing import Any
 import attrs
 
 from batcher._retry_after import seconds_until
-from batcher.destinations._http.answers import HAS_MOVED, MOVED, Answer, Contradiction, json_of, refused, wait_of
+from batcher.destinations._http.answers import (
+    HAS_MOVED,
+    MOVED,
+    Answer,
+    Contradiction,
+    json_of,
+    refused,
+    told_at,
+    wait_of,
+)
 from batcher.destinations._http.details import NO_REASON, listed, sentence, text_in, texts
 from batcher.destinations.ampersand.requests import Item, Provider
 from batcher.destinations.ampersand.results import (
@@ -155,7 +164,7 @@ def _wait_of(answer: Answer, problem: dict[str, Any], now: float) -> float | Non
     stated = problem.get("retryAfter")
     if isinstance(stated, str):
         try:
-            return seconds_until(datetime.fromisoformat(stated), now)
+            return seconds_until(datetime.fromisoformat(stated), told_at(answer, now))
         except ValueError:
             pass
     seconds = wait_of(answer, now)

@@ -62,7 +62,7 @@ class Ampersand(HTTPDestination):
         made
     :param base_url: the server of the Write API
     :param platform_url: the server of the operations
-    :param clock: returns seconds since 1970, to which the times in answers are compared
+    :param clock: returns seconds since 1970, to which times in answers that have no ``Date`` are compared
     :raises TypeError: an argument of another type
     :raises ValueError: an argument out of range, or one that does not go with another
     """

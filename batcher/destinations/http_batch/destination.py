@@ -61,7 +61,7 @@ class HttpBatch(HTTPDestination):
     :param max_answer_bytes: the longest body that is read; what is longer makes the call unknown
     :param client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient``, which is used and not closed; by default one is
         made
-    :param clock: returns seconds since 1970, to which a time to come back is compared
+    :param clock: returns seconds since 1970, to which a time to come back in an answer without ``Date`` is compared
     :raises TypeError: an argument of another type
     :raises ValueError: an argument out of range
     """

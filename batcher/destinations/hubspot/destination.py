@@ -71,7 +71,7 @@ class HubSpot(HTTPDestination):
         made
     :param base_url: the server
     :param token_url: where access tokens are fetched; by default ``/oauth/v3/token`` of that server
-    :param clock: returns seconds since 1970, to which the times in answers are compared
+    :param clock: returns seconds since 1970, to which times in answers that have no ``Date`` are compared
     :raises TypeError: an argument of another type, or none of the ways to authorize, or both
     :raises ValueError: an argument out of range
     """
@@ -98,7 +98,7 @@ class HubSpot(HTTPDestination):
         self._base_url = checked_base_url("base_url", base_url)
         self._token_url = checked_base_url("token_url", token_url or f"{self._base_url}/oauth/v3/token")
         self._grant = grant_of(token, client_id, client_secret, refresh_token, self._base_url)
-        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch, clock=clock), is_token_refused)
+        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch), is_token_refused)
         self._unique = checked_unique(unique)
         self._paths = Paths(api_version)
         self._max_records = at_least_one("max_records", max_records, _MAX_RECORDS)
@@ -185,7 +185,7 @@ class HubSpot(HTTPDestination):
         if isinstance(self._grant, Token):
             return self._grant
         answer = await answer_of_issuer(self._sender, self._token_url, self._grant.form())
-        token = token_of(answer, self._base_url, self._clock())
+        token = token_of(answer, self._base_url, now=self._clock(), here=anyio.current_time())
         self._grant = self._grant.renewed(answer)
         return token
 

@@ -59,11 +59,12 @@ def grant_of(
     raise TypeError("give token=, or client_id=, client_secret= and refresh_token=, and not both")
 
 
-def token_of(answer: Answer, base_url: str, now: float) -> Token:
+def token_of(answer: Answer, base_url: str, *, now: float, here: float) -> Token:
     """Return the token of an answer.
 
     :param base_url: the server that it is for
-    :param now: seconds, on the clock on which the token is to expire
+    :param now: seconds since 1970, to which a time to come back is compared
+    :param here: seconds on the clock of the event loop, on which the token is to expire
     :raises Retry: there is none now, perhaps later
     :raises Refused: there is none to be had with this grant
     """
@@ -74,7 +75,7 @@ def token_of(answer: Answer, base_url: str, now: float) -> Token:
             raise Retry("HTTP 200 without an access token")
         lifetime = body.get("expires_in")
         known = isinstance(lifetime, int | float) and not isinstance(lifetime, bool)
-        return Token(secret, base_url, now + (lifetime if known else _LIFETIME_SECONDS))
+        return Token(secret, base_url, here + (lifetime if known else _LIFETIME_SECONDS))
     check_passing(answer, body, now)
     raise Refused(details_of(body, f"HTTP_{answer.status}"))
 

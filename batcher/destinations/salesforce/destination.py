@@ -140,7 +140,7 @@ class Salesforce(HTTPDestination):
             "private_key": private_key,
         }
         self._grant = grant_of(secrets, self._instance_url, audience)
-        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch, clock=clock), is_token_refused, self._watch)
+        self._api = AuthorizedSender(self._sender, TokenSource(self._fetch), is_token_refused, self._watch)
         self._api_version, self._release = api_version, _release_of(api_version)
         self._headers = lane_headers(headers or {})
         self._unique = checked_unique(unique)

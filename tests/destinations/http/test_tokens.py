@@ -45,7 +45,7 @@ class Issuer:
         return Token(Secret("token", f"t{number}"), "https://x", anyio.current_time() + self.lifetime)
 
     def source(self, **options: Any) -> TokenSource:
-        return TokenSource(self.fetch, **{"clock": anyio.current_time, **options})
+        return TokenSource(self.fetch, **options)
 
 
 async def shown(source: TokenSource) -> str:

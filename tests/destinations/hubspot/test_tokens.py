@@ -1,5 +1,6 @@
 """HubSpot's access tokens: the request, every answer, and when they are fetched. In virtual time."""
 
+import time
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,6 +16,8 @@ from batcher.outcomes import ErrorDetail, NotWritten, Refused, Retry, Written
 from batcher.testing import virtual_time
 from tests.api import gather
 from tests.destinations.hubspot.helpers import FAR, GRANT, NOW, answer, create, done, good, hubspot, update
+
+HERE = 100.0
 
 pytestmark = pytest.mark.anyio
 
@@ -43,16 +46,16 @@ def test_the_request_for_a_token() -> None:
 @pytest.mark.parametrize(
     ("body", "expires_at"),
     [
-        ({"access_token": "t", "expires_in": 1800}, NOW + 1800),
-        ({"access_token": "t", "expires_in": 0.5}, NOW + 0.5),
-        ({"access_token": "t"}, NOW + 1800),
-        ({"access_token": "t", "expires_in": "soon"}, NOW + 1800),
-        ({"access_token": "t", "expires_in": True}, NOW + 1800),
+        ({"access_token": "t", "expires_in": 1800}, HERE + 1800),
+        ({"access_token": "t", "expires_in": 0.5}, HERE + 0.5),
+        ({"access_token": "t"}, HERE + 1800),
+        ({"access_token": "t", "expires_in": "soon"}, HERE + 1800),
+        ({"access_token": "t", "expires_in": True}, HERE + 1800),
     ],
 )
 def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
     """It ends when the issuer says, or else after the half hour that is documented."""
-    token = token_of(answer(200, body), "https://x", NOW)
+    token = token_of(answer(200, body), "https://x", now=NOW, here=HERE)
 
     assert (token.secret.reveal(), token.base_url, token.expires_at) == ("t", "https://x", expires_at)
 
@@ -73,7 +76,7 @@ def test_a_token_and_its_end(body: Any, expires_at: float) -> None:
 def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
     """What may pass is to be tried again, in the time that the issuer asks for."""
     with pytest.raises(Retry) as caught:
-        token_of(answer(status, body, **headers), "https://x", NOW)
+        token_of(answer(status, body, **headers), "https://x", now=NOW, here=HERE)
 
     assert caught.value.after == after
 
@@ -91,7 +94,7 @@ def test_no_token_now(status: int, body: Any, headers: Any, after: Any) -> None:
 def test_no_token_to_be_had(status: int, body: Any, detail: ErrorDetail) -> None:
     """A grant that was revoked is not tried again."""
     with pytest.raises(Refused) as caught:
-        token_of(answer(status, body), "https://x", NOW)
+        token_of(answer(status, body), "https://x", now=NOW, here=HERE)
 
     assert caught.value.errors == (detail,)
 
@@ -137,7 +140,7 @@ class Service:
         return httpx.Response(201, json=done([good("1")]))
 
     def destination(self) -> HubSpot:
-        return hubspot(**GRANT, client=self.client, clock=anyio.current_time)
+        return hubspot(**GRANT, client=self.client)
 
 
 async def sent(db: HubSpot) -> Any:
@@ -163,6 +166,24 @@ async def test_a_token_is_fetched_once_and_ahead_of_its_end() -> None:
     assert service.writes == ["Bearer t1"] * 11 + ["Bearer t2"]
     assert len(service.forms) == 2
     assert service.forms[0] == {"grant_type": ["refresh_token"], **{name: [value] for name, value in GRANT.items()}}
+
+
+@pytest.mark.parametrize("day", [86_400.0, -86_400.0])
+async def test_a_wall_clock_that_is_set_ends_no_token_and_prolongs_none(
+    monkeypatch: pytest.MonkeyPatch, day: float
+) -> None:
+    """A day ahead or back while a token is held, whatever clock the destination was given: it is replaced in time."""
+    service = Service()
+    async with hubspot(**GRANT, client=service.client, clock=lambda: time.time()) as db:
+        await sent(db)
+        stepped = time.time() + day
+        monkeypatch.setattr(time, "time", lambda: stepped)
+        await anyio.sleep(1739)
+        await sent(db)
+        await anyio.sleep(1)
+        await sent(db)
+
+    assert service.writes == ["Bearer t1"] * 2 + ["Bearer t2"]
 
 
 async def test_a_token_that_is_refused_is_replaced_once() -> None:
@@ -206,4 +227,4 @@ async def test_a_token_that_cannot_be_fetched_for_associations_is_a_warning() ->
 async def test_an_answer_of_the_issuer_that_breaks_off() -> None:
     """Half a token is none."""
     with pytest.raises(Retry, match="without an access token"):
-        token_of(Answer(200, flaw="the answer broke off"), "https://x", NOW)
+        token_of(Answer(200, flaw="the answer broke off"), "https://x", now=NOW, here=HERE)
