@@ -32,6 +32,24 @@ def _to_words(value: Iterable[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def _to_texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(_to_text, _to_words(value)))
+
+
+def _to_text(value: object) -> str:
+    """Return *value* as text: providers have numbers for codes, and what is sorted and joined must be of one kind."""
+    if isinstance(value, str):
+        return value
+    try:
+        return str(value)
+    except Exception:
+        return type(value).__name__
+
+
+def _to_text_or_none(value: object) -> str | None:
+    return None if value is None else _to_text(value)
+
+
 def _to_positions(value: Iterable[int]) -> tuple[int, ...]:
     return tuple(value)
 
@@ -53,11 +71,11 @@ class ErrorDetail:
     ``message`` may quote what was sent, so it is left out of ``repr()``.
     """
 
-    message: str = attrs.field(repr=False)
+    message: str = attrs.field(repr=False, converter=_to_text)
     """What the provider, or the validation at the edge, said."""
-    code: str | None = None
+    code: str | None = attrs.field(default=None, converter=_to_text_or_none)
     """The provider's machine-readable name of the problem, if it gave one."""
-    fields: tuple[str, ...] = attrs.field(default=(), converter=_to_words)
+    fields: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
     """Names of the fields at fault, as far as they are known."""
 
 

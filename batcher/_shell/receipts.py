@@ -114,7 +114,7 @@ def result_of(entry: Entry) -> Any:
     :raises BatcherClosed: it was never accepted, because the batcher closed
     """
     verdict = entry.verdict
-    if not isinstance(verdict, Outcome) or verdict.ok:
+    if not issubclass(type(verdict), Outcome) or verdict.ok:
         return verdict
     if verdict is NOT_ACCEPTED:
         raise BatcherClosed("the batcher closed while the record waited for a place; it was not accepted")

@@ -118,7 +118,7 @@ def _failure(answer: Any, records: int) -> tuple[str | None, str | None]:
     verdicts = listed(answer, records)  # as the engine read it
     if isinstance(verdicts, Unknown):
         return "UnusableAnswer", describe_cause(verdicts.cause)
-    return None, next((str(verdict) for verdict in verdicts if isinstance(verdict, Retry)), None)
+    return None, next((str(verdict) for verdict in verdicts if issubclass(type(verdict), Retry)), None)
 
 
 def _codes(fates: Sequence[Outcome]) -> tuple[str, ...]:

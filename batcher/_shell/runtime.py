@@ -86,8 +86,11 @@ class Runtime(Steps):
             if self.open_in is IN_STEP:  # but none can be under way here: one was cut off where it was to end
                 self.cut_off(InterruptedError())
             if self.broken is not None:
+                self.turn()  # what was put off is told as well
                 return False
             self._timer.get_ready()
+            if self._put_off or self.callbacks:  # from before this had begun
+                self.turn()
             self.workers.start_wanted(tasks)
             patience = inf if self._drained is None else self._drained[0]
             await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), patience))

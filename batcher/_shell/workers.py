@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import anyio
 
 from batcher._core.batches import Batch
+from batcher._core.sound import sound
 from batcher._shell.backend.waiters import AwaitableWaiter, Backend, in_cancelled_scope
 from batcher._shell.hooks import Around, stops_programs
 from batcher._shell.reporting import log_raise
@@ -175,7 +176,7 @@ class WorkerPool:
             # If it was late, then whatever it raises says only that it was cut off in the middle.
             if self._calls.pop(scope, None) is None and isinstance(answer, BaseException):
                 answer = self._timeout_error()
-            self._owner.answered(batch, answer, began_at)
+            self._owner.answered(batch, sound(answer), began_at)
             del batch, answer  # a worker that waits for the next one keeps no records alive
             if self._batches:
                 await checkpoint()  # a write that never waits must not keep the loop to itself

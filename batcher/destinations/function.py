@@ -54,7 +54,7 @@ class Function:
         except Refused as refused:
             self._check_names(refused, len(items))
             raise
-        if type(answer) is not list or len(answer) != len(items) or isinstance(answer[0], _NO_VERDICT):
+        if type(answer) is not list or len(answer) != len(items) or issubclass(type(answer[0]), _NO_VERDICT):
             self._check(_WRITE, answer, len(items))
         if all_or_none:
             _check_whole(answer, len(items))

@@ -149,7 +149,7 @@ class Entry:
         if self.state is not State.SETTLED or self.verdict is NOT_ACCEPTED:
             return None
         verdict = self.verdict
-        return verdict if isinstance(verdict, Outcome) else Written(data=verdict)
+        return verdict if issubclass(type(verdict), Outcome) else Written(data=verdict)
 
 
 class LinkedEntry(Entry):
