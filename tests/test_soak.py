@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ import batcher
 from batcher.outcomes import NotWritten, Unknown, Written
 from batcher.sandbox import Fault
 from benchmarks.soak import Soak
-from benchmarks.soak_figures import KEPT_MB, Sample, growth
+from benchmarks.soak_figures import KEPT_MB, Sample, growth, open_fds
 from benchmarks.soak_ledger import DELETED, Ledger
 from benchmarks.soak_providers import PROVIDERS, sandbox_of
 
@@ -130,6 +131,18 @@ def test_a_round_is_compared_when_nothing_can_happen_to_it_any_more():
 def sample(minutes: float, resident: float, held: int = 0) -> Sample:
     zeros = dict.fromkeys(("objects", "tasks", "fds", "settled", "calls", "pending", "waiting", "lanes"), 0)
     return Sample(at=60 * minutes, resident=resident, held=held, outcomes={}, **zeros)
+
+
+def test_a_descriptor_that_is_left_over_is_seen(tmp_path):
+    """A file or a socket is; that by which a library holds its own file is none of ours."""
+    library, file = tmp_path / "libffi.so.8", tmp_path / "file"
+    library.touch(), file.touch()
+    before = open_fds()
+    with library.open():
+        assert open_fds() == before
+    with file.open(), socket.socket():
+        assert open_fds() == before + 2
+    assert open_fds() == before
 
 
 def test_growth_is_that_of_the_second_half():
