@@ -179,7 +179,8 @@ def write_api(
 ) -> Starlette:
     """Return an ASGI app that speaks the Write API and writes to *destination*.
 
-    Its lifespan opens the destination, and at the end drains. One app lives once, in one event loop.
+    Its lifespan opens the destination, and at the end drains. It may begin again, in another event loop as well, as
+    under test clients and adapters that have a lifespan for each use; operations are forgotten with the one before.
 
     :param destination: where to, for example ``SQLite("crm.db")``
     :param api_keys: those who show one of them in ``X-Api-Key`` are let in

@@ -13,7 +13,15 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from batcher._shell.receipts import Receipt
 from batcher.destinations import Destination
-from batcher.errors import BatcherClosed, BatcherError, InvalidGroup, InvalidRecord, Overloaded, RecordError
+from batcher.errors import (
+    BatcherClosed,
+    BatcherError,
+    BatcherNotOpen,
+    InvalidGroup,
+    InvalidRecord,
+    Overloaded,
+    RecordError,
+)
 from batcher.events import Hook
 from batcher.outcomes import NotWritten, Outcome, Rejected, RolledBack, Unknown, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
@@ -61,20 +69,42 @@ class Service:
     ) -> None:
         self.rules = rules
         self.clock = clock
-        self._operations = Operations(clock, keep_for=rules.keep_for, keep_records=rules.keep_records)
         self._destination = destination
-        auto_batch = auto_batch or AutoBatchPolicy()
-        self.windows = Windows(self._operations, min(MAX_RECORDS, auto_batch.max_records))
+        self._auto_batch = auto_batch or AutoBatchPolicy()
         self._limits = limits or LIMITS
-        windowed = WindowedDestination(destination)
-        self.writer = Writer(windowed, auto_batch=auto_batch, retry=_RETRY, limits=self._limits, on_event=on_event)
+        self._on_event = on_event
+        self._running = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Make what lives once, in one event loop. Operations go with it: their ages are on the clock of that loop."""
+        rules, policy = self.rules, self._auto_batch
+        self._operations = Operations(self.clock, keep_for=rules.keep_for, keep_records=rules.keep_records)
+        self.windows = Windows(self._operations, min(MAX_RECORDS, policy.max_records))
+        windowed = WindowedDestination(self._destination)
+        self.writer = Writer(windowed, auto_batch=policy, retry=_RETRY, limits=self._limits, on_event=self._on_event)
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._making_room = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the destination; at the end drain, so that what was accepted has its outcome."""
+        """Open the destination; at the end drain, so that what was accepted has its outcome. One life after another.
+
+        :raises BatcherNotOpen: it is running already
+        """
+        if self._running:
+            raise BatcherNotOpen("this app runs already, and cannot twice at the same time: make one for each server")
+        self._running = True
+        self._begin_anew()
+        try:
+            async with self._open():
+                yield
+        finally:
+            self._running = False
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
         try:
             # Outside of the writer: the tasks wait for outcomes, which are all there once it is closed.
             async with anyio.create_task_group() as self._tasks, self.writer:

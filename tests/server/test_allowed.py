@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from batcher import BatcherError
-from batcher.destinations import SQLite
+from batcher.destinations import SQLite, Table
 from batcher.server import Installation, write_api
 from batcher.server._guards import Keys
 from tests.server.helpers import KEY, Scripted, asynchronous, check_problem, create, serving, windowed
@@ -133,14 +136,39 @@ async def test_what_keeps_the_destination_from_opening_is_told_bare():
             raise AssertionError("never begins")
 
 
-async def test_an_app_lives_once():
-    """Like the writer in it."""
+async def test_an_app_does_not_run_twice_at_the_same_time():
+    """Nor does its destination; and the one that runs goes on."""
     app = write_api(Scripted(), api_keys=[KEY])
     async with app.router.lifespan_context(app):
-        pass
-    with pytest.raises(BatcherError, match="was entered before"):
+        with pytest.raises(BatcherError, match="this app runs already, and cannot twice at the same time"):
+            async with app.router.lifespan_context(app):
+                raise AssertionError("never begins")
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_an_app_may_live_again_and_again(ends: str, tmp_path: Path):
+    """In an event loop of its own each time, as in a test client that is used twice. What was written is there."""
+    app = write_api(SQLite(tmp_path / "crm.db", objects={"contacts": Table(unique=["email"])}), api_keys=[KEY])
+    body = {"groupRef": "acme", "type": "create", "record": {"email": "ada@example.com"}}
+    path = "/v1/projects/p/integrations/i/objects/contacts"
+    codes = []
+    for _ in range(3):
+        with suppress(ZeroDivisionError), TestClient(app, headers={"X-Api-Key": KEY}) as client:
+            codes.append(client.post(path, json=body).status_code)
+            if ends == "badly":
+                raise ZeroDivisionError
+    assert codes == [200, 422, 422]
+
+
+async def test_an_app_that_could_not_begin_may_try_again(tmp_path: Path):
+    """When the folder is there."""
+    app = write_api(SQLite(tmp_path / "new" / "crm.db"), api_keys=[KEY])
+    with pytest.raises(BatcherError, match="give a path in a directory that exists"):
         async with app.router.lifespan_context(app):
             raise AssertionError("never begins")
+    (tmp_path / "new").mkdir()
+    async with app.router.lifespan_context(app):
+        pass
 
 
 @pytest.mark.parametrize(
