@@ -37,6 +37,7 @@ class Batcher(Shell, Generic[R, T]):
     :param auto_batch: when a batch is due; by default 100 records, 1 MB, 0.05 s
     :param retry: when to try again; by default for 60 s, and never what may have been applied
     :param limits: ceilings of what is pending and in flight
+    :param deadline: seconds after which a record is not sent any more whose submit does not say; None is never
     :param atomic: a raise of *write* means that nothing was applied, so the batch is sent again in
         halves until the culprit stands alone (a timeout or a transport error still leaves it unknown)
     :param verify: ``async def verify(key, records)``, used under ``RetryPolicy(on_unknown="verify")`` for records whose
@@ -54,6 +55,7 @@ class Batcher(Shell, Generic[R, T]):
         auto_batch: AutoBatchPolicy | None = None,
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
+        deadline: Seconds | None = None,
         atomic: bool = False,
         verify: VerifyFunction[R, T] | None = None,
         size_of: Callable[[R], int] | None = None,
@@ -68,7 +70,15 @@ class Batcher(Shell, Generic[R, T]):
         if size_of is not None and not callable(size_of):
             raise TypeError(f"size_of must be a function that returns the bytes of a record, not {size_of!r}")
         function = Function(write, verify)
-        super().__init__(function, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event, atomic=atomic)
+        super().__init__(
+            function,
+            auto_batch=auto_batch,
+            retry=retry,
+            limits=limits,
+            deadline=deadline,
+            on_event=on_event,
+            atomic=atomic,
+        )
         self._size_of = size_of
         self._new_entry = Entry if self._capture is None else linking(self._capture, LinkedEntry)
 
@@ -87,8 +97,9 @@ class Batcher(Shell, Generic[R, T]):
         :param identity: equal for writes of the same remote record, in whichever lanes: they go out one
             after the other, in the order accepted
         :param max_delay: seconds that a batch opened by this record waits for company; None is the policy's
-        :param deadline: seconds from now after which it is not sent any more; None is never. Its batch leaves in time
-            for it. If the pause of its lane or a quota lasts for longer, the record is told so at once
+        :param deadline: seconds from now after which it is not sent any more; None is that of the Batcher, ``math.inf``
+            is never. Its batch leaves in time for it. If the pause of its lane or a quota lasts for longer, the record
+            is told so at once
         :returns: what the write function returned for this record; an explicit outcome as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         :raises InvalidRecord: it is larger than a batch may be
@@ -100,6 +111,8 @@ class Batcher(Shell, Generic[R, T]):
         # From here on _whole(), _receipt() and Runtime.take(), unrolled: this runs for every record.
         if runtime is None or runtime.running() is not runtime.open_in or working_for():
             runtime = await self._whole("submit()")
+        if deadline is None:
+            deadline = self._deadline
         extras = NO_EXTRAS
         if identity is not None or max_delay is not None or deadline is not None:
             extras = extras_of(runtime, identity, max_delay, deadline)
@@ -188,6 +201,7 @@ class Batcher(Shell, Generic[R, T]):
             raise ValueError(f"identities must have one item per record: {len(names)} for {len(records)} records")
         if not records:
             return []
+        deadline = self._in_time(deadline)
         extras: Iterable[Extras] = repeat(NO_EXTRAS)
         if names is not None or deadline is not None:
             # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
@@ -215,7 +229,8 @@ class Batcher(Shell, Generic[R, T]):
         self, runtime: Runtime, record: R, identity: Hashable, max_delay: Seconds | None, deadline: Seconds | None
     ) -> Receipt[T]:
         size = self._measure(record)
-        return self._linked(Receipt(runtime, record, size, extras_of(runtime, identity, max_delay, deadline)))
+        extras = extras_of(runtime, identity, max_delay, self._in_time(deadline))
+        return self._linked(Receipt(runtime, record, size, extras))
 
     def _measure(self, record: R) -> int:
         if self._size_of is None:

@@ -20,7 +20,7 @@ from batcher.errors import InvalidGroup, InvalidRecord
 from batcher.events import Hook
 from batcher.outcomes import Accepted, Outcome, Rejected, Written
 from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds
-from batcher.writes import Write, WriteType, check_write
+from batcher.writes import Association, Write, WriteType, check_write
 
 
 class Writer(Shell):
@@ -33,6 +33,8 @@ class Writer(Shell):
     :param auto_batch: when a batch is due; by default 100 records, 1 MB, 0.05 s
     :param retry: when to try again; by default for 60 s, and never what may have been applied
     :param limits: ceilings of what is pending and in flight
+    :param deadline: seconds after which a record is not sent any more whose submit does not say; None is never. A
+        service gives what its own callers wait for; the retry policy is for those who can wait longer
     :param on_event: called in the event loop with each :class:`Event`, or several such; what one raises is logged
     """
 
@@ -43,6 +45,7 @@ class Writer(Shell):
         auto_batch: AutoBatchPolicy | None = None,
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
+        deadline: Seconds | None = None,
         on_event: Hook | Sequence[Hook] | None = None,
     ) -> None:
         if not all(hasattr(destination, name) for name in ("encode", "rules", "send", "__aenter__", "__aexit__")):
@@ -50,7 +53,9 @@ class Writer(Shell):
                 f"destination must be one, such as SQLite('crm.db'), not {type(destination).__name__}; "
                 "for a function of your own use Batcher(write)"
             )
-        super().__init__(destination, auto_batch=auto_batch, retry=retry, limits=limits, on_event=on_event)
+        super().__init__(
+            destination, auto_batch=auto_batch, retry=retry, limits=limits, deadline=deadline, on_event=on_event
+        )
         self._destination = destination
         self._new_entry = WriteEntry if self._capture is None else linking(self._capture, WriteEntry)
 
@@ -88,26 +93,64 @@ class Writer(Shell):
 
     # Everyday writes
 
-    async def create(self, object: str, record: Mapping[str, Any]) -> Written | Accepted:
+    async def create(
+        self,
+        object: str,
+        record: Mapping[str, Any],
+        *,
+        associations: Iterable[Association] = (),
+        headers: Mapping[str, str] | None = None,
+        deadline: Seconds | None = None,
+    ) -> Written | Accepted:
         """Create a record and wait for its fate.
 
+        :param associations: links to make together with the record; HubSpot only, refused elsewhere
+        :param headers: of the call that carries it; Salesforce only, refused elsewhere
+        :param deadline: as in :meth:`submit`
         :returns: :class:`Written` with the new record's id
         :raises InvalidRecord: the record can never be written as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         """
-        return await self.submit(Write(object, WriteType.CREATE, record))
+        write = Write(object, WriteType.CREATE, record, associations=associations, headers=headers)
+        return await self.submit(write, deadline=deadline)
 
-    async def update(self, object: str, record: Mapping[str, Any]) -> Written | Accepted:
-        """Change fields of the record whose ``id`` is in *record*; raises as :meth:`create` does."""
-        return await self.submit(Write(object, WriteType.UPDATE, record))
+    async def update(
+        self,
+        object: str,
+        record: Mapping[str, Any],
+        *,
+        associations: Iterable[Association] = (),
+        headers: Mapping[str, str] | None = None,
+        deadline: Seconds | None = None,
+    ) -> Written | Accepted:
+        """Change fields of the record whose ``id`` is in *record*; the rest is as in :meth:`create`."""
+        write = Write(object, WriteType.UPDATE, record, associations=associations, headers=headers)
+        return await self.submit(write, deadline=deadline)
 
-    async def upsert(self, object: str, record: Mapping[str, Any], *, by: str) -> Written | Accepted:
-        """Update the record whose field *by* has this value, or create it; raises as :meth:`create` does."""
-        return await self.submit(Write(object, WriteType.UPSERT, record, by=by))
+    async def upsert(
+        self,
+        object: str,
+        record: Mapping[str, Any],
+        *,
+        by: str,
+        associations: Iterable[Association] = (),
+        headers: Mapping[str, str] | None = None,
+        deadline: Seconds | None = None,
+    ) -> Written | Accepted:
+        """Update the record whose field *by* has this value, or create it; the rest is as in :meth:`create`."""
+        write = Write(object, WriteType.UPSERT, record, by=by, associations=associations, headers=headers)
+        return await self.submit(write, deadline=deadline)
 
-    async def delete(self, object: str, record_id: str | None) -> Written | Accepted:
-        """Delete one record; raises as :meth:`create` does."""
-        return await self.submit(Write(object, WriteType.DELETE, {"id": record_id}))
+    async def delete(
+        self,
+        object: str,
+        record_id: str | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        deadline: Seconds | None = None,
+    ) -> Written | Accepted:
+        """Delete one record; the rest is as in :meth:`create`."""
+        return await self.submit(Write(object, WriteType.DELETE, {"id": record_id}, headers=headers), deadline=deadline)
 
     # The four verbs
 
@@ -117,8 +160,9 @@ class Writer(Shell):
         """Submit one write and wait for its fate.
 
         :param max_delay: seconds that a batch opened by this write waits for company; None is the policy's
-        :param deadline: seconds from now after which it is not sent any more; None is never. Its batch leaves in time
-            for it. If the pause of its lane or a quota lasts for longer, the record is told so at once
+        :param deadline: seconds from now after which it is not sent any more; None is that of the Writer, ``math.inf``
+            is never. Its batch leaves in time for it. If the pause of its lane or a quota lasts for longer, the record
+            is told so at once
         :raises InvalidRecord: the record can never be written as it is
         :raises RecordError: the outcome is not a success; see ``.outcome`` and ``.applied``
         :raises BatcherClosed: the writer takes no more writes
@@ -129,6 +173,8 @@ class Writer(Shell):
         if runtime is None or runtime.running() is not runtime.open_in or working_for():
             runtime = await self._whole("submit()")
         prepared = self._prepare(write)
+        if deadline is None:
+            deadline = self._deadline
         extras = NO_EXTRAS
         if prepared.identity is not None or max_delay is not None or deadline is not None:
             extras = extras_of(runtime, prepared.identity, max_delay, deadline)
@@ -167,7 +213,7 @@ class Writer(Shell):
         """
         runtime = self._opened("submit_nowait()", waits=False)
         prepared = self._prepare(write)
-        receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
+        receipt = WriteReceipt(runtime, write, prepared, max_delay, self._in_time(deadline))
         return accept_now(runtime, self._linked(receipt), prepared.lane)
 
     async def enqueue(
@@ -176,7 +222,7 @@ class Writer(Shell):
         """Submit one write and wait for a place only, not for its fate."""
         runtime = await self._whole("enqueue()")
         prepared = self._prepare(write)
-        receipt = WriteReceipt(runtime, write, prepared, max_delay, deadline)
+        receipt = WriteReceipt(runtime, write, prepared, max_delay, self._in_time(deadline))
         return await accept_in_turn(runtime, self._linked(receipt), prepared.lane)
 
     async def submit_all(
@@ -204,7 +250,7 @@ class Writer(Shell):
                 continue
             # A delay of 0 brings forward what this waits for; complete() makes the lane itself due.
             hurry = None if prepared.identity is None else 0.0
-            receipts.append(WriteReceipt(runtime, write, prepared, hurry, deadline))
+            receipts.append(WriteReceipt(runtime, write, prepared, hurry, self._in_time(deadline)))
             lanes.append(prepared.lane)
         for receipt in receipts:
             self._linked(receipt)

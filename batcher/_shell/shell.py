@@ -20,7 +20,7 @@ from batcher._shell.waiting import AllSettled
 from batcher._shell.workers import Sender
 from batcher.errors import BatcherClosed, BatcherNotOpen
 from batcher.events import Hook
-from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy
+from batcher.policies import AutoBatchPolicy, Limits, RetryPolicy, Seconds, to_seconds
 
 _numbers = count(1)  # of batches, in the whole process: several batchers may share a hook
 
@@ -35,6 +35,7 @@ class Shell:
         auto_batch: AutoBatchPolicy | None,
         retry: RetryPolicy | None,
         limits: Limits | None,
+        deadline: Seconds | None,
         on_event: Hook | Sequence[Hook] | None,
         atomic: bool = False,
     ) -> None:
@@ -47,6 +48,7 @@ class Shell:
                 raise TypeError(f"{name} must be {expected.__name__}(...), not {type(value).__name__}")
         self._sender = sender
         self._limits = limits or Limits()
+        self._deadline = None if deadline is None else to_seconds("deadline", deadline)
         self._on_event = as_hook(on_event)
         self._capture = capture_of(self._on_event)
         policy, retry = auto_batch or AutoBatchPolicy(), retry or RetryPolicy()
@@ -123,6 +125,9 @@ class Shell:
             await runtime.whole()
             runtime = self._opened(what)
         return runtime
+
+    def _in_time(self, deadline: Seconds | None) -> Seconds | None:
+        return self._deadline if deadline is None else deadline
 
     def _linked(self, receipt: AnyReceipt) -> AnyReceipt:
         """Note what the hook captures where records are submitted, if it does."""
