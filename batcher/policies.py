@@ -314,8 +314,8 @@ class Limits:
     :param max_in_flight: calls out at the same time, in all lanes
     :param max_lane_in_flight: calls out at the same time, in one lane
     :param call_timeout: seconds after which a call is cancelled and its records are unknown
-    :param shutdown_timeout: seconds to drain after the ``async with`` body ended. 30 is what Kubernetes grants a
-        pod by default
+    :param shutdown_timeout: seconds to drain after the ``async with`` body ended, and of ``end_within()``. Below what
+        hosts grant: 30 by default in Kubernetes and of gunicorn, of which a host takes some for itself
     :param quotas: what the provider allows in a window of time, one or several; all of them are kept. They outrank
         every delay
     :param fairness: how tenants share calls and places. None: lanes take turns, and places go by order of arrival
@@ -328,7 +328,7 @@ class Limits:
     max_in_flight: int = _count(32)
     max_lane_in_flight: int = _count(4)
     call_timeout: float = attrs.field(default=60.0, converter=_seconds, validator=_duration)
-    shutdown_timeout: float = attrs.field(default=30.0, converter=_seconds, validator=_duration)
+    shutdown_timeout: float = attrs.field(default=20.0, converter=_seconds, validator=_duration)
 
     quotas: tuple[Quota, ...] = attrs.field(default=(), converter=_to_quotas)
     fairness: Fairness | None = attrs.field(default=None, validator=_this_or_none(Fairness))

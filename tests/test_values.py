@@ -258,7 +258,7 @@ def test_defaults_are_the_documented_ones():
     limits = Limits()
     assert (limits.max_pending_records, limits.max_pending_bytes) == (100_000, 256 * 1024 * 1024)
     assert (limits.max_in_flight, limits.max_lane_in_flight) == (32, 4)
-    assert (limits.call_timeout, limits.shutdown_timeout) == (60, 30)
+    assert (limits.call_timeout, limits.shutdown_timeout) == (60, 20)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Arriving:
             return self._filled(lane, now)
         if count == 1:  # tombstones do not stand alone in a queue
             self._scheduler.note_arrival(lane, now)
-            return Verb.CLOCK
+            return Verb.DISPATCH if self._scheduler.closing else Verb.CLOCK
         return NOTHING
 
     def _filled(self, lane: Lane, now: float) -> Verb:

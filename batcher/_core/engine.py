@@ -60,7 +60,9 @@ class Engine:
         self.submit = arriving.submit
         self.submit_many = arriving.submit_many
         self.submit_group = arriving.submit_group
-        self.withdraw, self.close, self.abort = self._leaving.withdraw, self._leaving.close, self._leaving.abort
+        leaving = self._leaving
+        self.withdraw, self.hurry = leaving.withdraw, leaving.hurry
+        self.close, self.abort = leaving.close, leaving.abort
 
     # Out
 

@@ -85,8 +85,13 @@ class Leaving:
 
     def close(self, now: float, until: float) -> None:
         """Close the gate and make everything due. What cannot be sent by *until* is settled now."""
-        accumulator = self._accumulator
         self._close_gate(now, until)
+        self.hurry(now, until)
+
+    def hurry(self, now: float, until: float) -> None:
+        """Make everything due, also what is yet to come. What cannot be sent by *until* is settled now."""
+        accumulator = self._accumulator
+        self._scheduler.closing, self._scheduler.closes_at = True, min(until, self._scheduler.closes_at)
         for backoff in list(accumulator.backoffs):
             if backoff.at > until:
                 for unit in backoff.units:
@@ -98,7 +103,7 @@ class Leaving:
             self._scheduler.reschedule(lane, now)
 
     def _close_gate(self, now: float, until: float) -> None:
-        self._scheduler.closing, self._scheduler.closes_at = True, until
+        self._scheduler.closing, self._scheduler.closes_at = True, min(until, self._scheduler.closes_at)
         for unit in list(self._admission.waiters()):
             self._turn_away(unit, [NOT_ACCEPTED] * len(unit.members), now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import Final
 
 from batcher._shell.backend.waiters import Host, raise_bare
@@ -23,6 +24,8 @@ class Lifespan:
         self._runtime = runtime
         self._host = host
         self._shutdown_timeout = shutdown_timeout
+        self._ends_at = inf  # if somebody has said so before the body ended
+        self._patience = shutdown_timeout  # seconds that were granted, for those who are told
 
     async def begin(self) -> None:
         """Start the tasks. This waits for nothing."""
@@ -43,9 +46,8 @@ class Lifespan:
                 await self._drain()
         except BaseException as late:  # the host is cancelled while it drains
             interruption = late
-        out_of_time = f"the shutdown timeout of {self._shutdown_timeout:g} s passed"
         try:
-            self._abort(out_of_time if interruption is None else _CANCELLED)
+            self._abort(self._out_of_time() if interruption is None else _CANCELLED)
         except BaseException as ending:  # a hook or a callback ends the program; the tasks are to end before
             interruption = ending
         self.open = False
@@ -65,6 +67,24 @@ class Lifespan:
         if interruption is not None and interruption is not error:
             raise_bare((interruption,))
 
+    def end_within(self, seconds: float) -> None:
+        """Make everything due, and settle what is left then. The body goes on, and may submit until then."""
+        runtime = self._runtime
+        until = runtime.now() + seconds
+        if not self.open or runtime.broken is not None or until >= self._ends_at:
+            return
+        self._ends_at, self._patience = until, seconds
+        runtime.step(runtime.engine.hurry, runtime.now(), until)
+        runtime.turn()
+        runtime.call_at(until, self._out_of_patience)
+
+    def _out_of_patience(self) -> None:
+        if self._runtime.now() >= self._ends_at:  # else somebody has less, and this was settled then
+            self._abort(self._out_of_time())
+
+    def _out_of_time(self) -> str:
+        return f"the shutdown timeout of {self._patience:g} s passed"
+
     def _die(self) -> None:
         """Settle everything at once: a task of the batcher has ended unasked, and nobody would see to it any more."""
         self._abort(_CANCELLED)
@@ -77,7 +97,7 @@ class Lifespan:
         if runtime.broken is not None:
             return
         now = runtime.now()
-        until = now + self._shutdown_timeout
+        until = min(now + self._shutdown_timeout, self._ends_at)
         runtime.step(runtime.engine.close, now, until)
         runtime.turn()
         await runtime.settled_by(until)

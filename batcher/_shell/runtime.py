@@ -57,7 +57,7 @@ class Runtime(Steps):
         self._calling_back = False
         self._stopped = False
         self._finished = False
-        self._drained: tuple[float, AwaitableWaiter] | None = None  # who waits for the end, and for how long
+        self._alarms: dict[Callable[[], object], float] = {}  # what is to be done at a time, unless it is taken out
 
     # Who may call
 
@@ -92,12 +92,11 @@ class Runtime(Steps):
             if self._put_off or self.callbacks:  # from before this had begun
                 self.turn()
             self.workers.start_wanted(tasks)
-            patience = inf if self._drained is None else self._drained[0]
-            await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), patience))
-            if self._drained is not None and self._drained[0] <= self.now():
-                (_, waiter), self._drained = self._drained, None
-                if not waiter.done():
-                    waiter.set_result(None)
+            alarm_at = min(self._alarms.values(), default=inf)
+            await self._timer.sleep_until(min(self.engine.next_at, self.workers.next_timeout(), alarm_at))
+            for action in [action for action, at in self._alarms.items() if at <= self.now()]:
+                del self._alarms[action]
+                action()
             await self.workers.give_grace()
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
@@ -223,10 +222,18 @@ class Runtime(Steps):
         """
         waiter = self.new_waiter()
         if self.step(lambda: AllSettled(self.engine.pending_entries()).add(waiter)):
-            self._drained = until, waiter
-            if until < self._timer.armed_at:
-                self._timer.wake()
-            await waiter
+            out_of_time = partial(_wake_one, waiter)
+            self.call_at(until, out_of_time)
+            try:
+                await waiter
+            finally:
+                self._alarms.pop(out_of_time, None)
+
+    def call_at(self, at: float, action: Callable[[], object]) -> None:
+        """Have *action* called then."""
+        self._alarms[action] = at
+        if at < self._timer.armed_at:
+            self._timer.wake()
 
     async def all_settled(self, entries: Iterable[Entry]) -> None:
         """Wait until all *entries* have their outcomes."""
@@ -281,6 +288,11 @@ class Runtime(Steps):
                 else:
                     attach(entry, Note(self.reporter.unseen, entry))
         self.turn()
+
+
+def _wake_one(waiter: AwaitableWaiter) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _attach_if_open(entry: Entry, waiter: Waiter) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -55,6 +57,7 @@ class Shell:
         self._engine = Engine(policy, retry, self._limits, sender.rules, atomic=atomic, numbers=_numbers)
         self._runtime: Runtime | None = None
         self._lifespan: Lifespan | None = None
+        self._post: Callable[[Callable[[], object]], object] | None = None
         self._entered = False
         # The last flush: what had been accepted by then, and who waits for that. Flushes of the same share it.
         self._flushed = -1, AllSettled(())
@@ -70,6 +73,7 @@ class Shell:
 
     async def _start(self) -> None:
         backend = current_backend()
+        self._post = backend.post
         runtime = Runtime(backend, self._engine, self._sender, self._limits, self._on_event)
         self._lifespan = Lifespan(runtime, backend.new_host(), self._limits.shutdown_timeout)
         self._runtime = runtime
@@ -151,6 +155,25 @@ class Shell:
     def _flush(self, now: float) -> AllSettled:
         self._engine.flush(now)
         return AllSettled(self._engine.pending_entries())
+
+    def end_within(self, seconds: Seconds | None = None) -> None:
+        """Have every record settled that soon: for the moment when the host begins to shut down.
+
+        Hosts wait for open requests first, and these wait for their records, which may be tried again for a minute.
+        From now on everything is due at once, and what has no outcome when the time is up gets one, as on leaving: not
+        written, or unknown if a call carries it. So whoever waits is told by then. Until then records are taken, and
+        have what is left of the time; then the batcher is closed. Leaving it begins no new time.
+
+        It may be called from a signal handler, from another thread, and again: the shortest time counts. Before
+        entering and after leaving it does nothing.
+
+        :param seconds: None is ``Limits.shutdown_timeout``
+        """
+        patience = self._limits.shutdown_timeout if seconds is None else to_seconds("seconds", seconds)
+        lifespan, post = self._lifespan, self._post
+        if lifespan is not None and post is not None and lifespan.open:
+            with suppress(RuntimeError):  # the loop has ended
+                post(partial(lifespan.end_within, patience))
 
     def statistics(self) -> Statistics:
         """Return what the batcher has done and holds right now."""

@@ -28,7 +28,8 @@ def asyncio_backend() -> Backend:
     new_waiter: Callable[[], AwaitableWaiter] = loop.create_future
     if getattr(loop.create_future, "__func__", None) is asyncio.BaseEventLoop.create_future:
         new_waiter = partial(asyncio.Future, loop=loop)
-    return Backend("asyncio", loop, asyncio._get_running_loop, clock, new_waiter, wake, _cancellations, OwnTask)
+    post = loop.call_soon_threadsafe
+    return Backend("asyncio", loop, asyncio._get_running_loop, clock, new_waiter, wake, _cancellations, OwnTask, post)
 
 
 class OwnTask:

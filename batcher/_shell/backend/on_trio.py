@@ -20,7 +20,8 @@ def trio_backend() -> Backend:
     # A thread runs one trio loop at a time, and asking trio which costs five times as much. The clock
     # is asked directly for the same reason: both are read for every record.
     now = current_clock().current_time
-    return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _wake, lambda: 0, Nursery)
+    post = trio.lowlevel.current_trio_token().run_sync_soon
+    return Backend("trio", current_thread(), current_thread, now, TrioWaiter, _wake, lambda: 0, Nursery, post)
 
 
 class Nursery:

@@ -76,6 +76,8 @@ class Backend(NamedTuple):
     cancellations: Callable[[], int]
     """Return how many native cancellations of the current task are under way; always 0 on trio."""
     new_host: Callable[[], Host]
+    post: Callable[[Callable[[], object]], object]
+    """Have something called in the loop soon, from any thread or a signal handler. It wakes a loop that sleeps."""
 
 
 def raise_bare(errors: Sequence[BaseException]) -> None:
