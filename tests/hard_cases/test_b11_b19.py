@@ -44,7 +44,7 @@ async def test_b11_a_batcher_full_of_half_filled_batches_sends_them(lane_records
     assert newcomer.done
 
 
-@guards("batcher._core.lanes", "Lanes.forget_if_idle", "del self.by_key[lane.key]", broken="pass")
+@guards("batcher._core.lanes", "Lanes.forget_if_idle", "del self.by_key[lane.name]", broken="pass")
 @guards("batcher._core.admission", "Admission.has_room", "<= limits.max_pending_records", broken="< 1e9")
 async def test_b12_memory_is_bounded_and_gone_keys_cost_nothing():
     """Under more load than the destination takes the ceiling holds, and keys that are gone leave nothing behind.
