@@ -13,7 +13,7 @@ from tests.simulation.plans import RECORDS
 from tests.simulation.running import play
 from tests.simulation.tallies import Tally
 
-CHUNKS, SEEDS = 10, 30
+CHUNKS, SEEDS = 10, 15
 
 
 @cache

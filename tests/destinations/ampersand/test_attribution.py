@@ -11,6 +11,7 @@ from batcher.destinations.ampersand.answers import verdicts_of
 from batcher.outcomes import Refused, Rejected, Unknown, Written
 from batcher.writes import Write, WriteType
 from tests.destinations.ampersand.helpers import NO_REASON, answer, counted, create, good, items_of, read
+from tests.samples import examples
 
 # Few values and few fields, so that records are often alike, or contain each other.
 VALUES = st.sampled_from(["a@x", "A@X ", "b@x", "", None, True, 1, 1.0, 2.5, "1", ["a"], {"n": 1}])
@@ -53,7 +54,7 @@ def meant(reply: Answer, writes: list[Write], kind: WriteType, provider: Any, gr
         return [Refused] * len(items)
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.data())
 def test_p02_no_record_id_reaches_the_wrong_caller(data: st.DataObject) -> None:
     """
@@ -94,7 +95,7 @@ def test_p02_no_record_id_reaches_the_wrong_caller(data: st.DataObject) -> None:
             assert not ((isinstance(verdict, Rejected) or verdict is Refused) and fate)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3), lambda each: st.lists(each, max_size=3)

@@ -14,6 +14,7 @@ from batcher.destinations.ampersand.results import written_in_order
 from batcher.outcomes import Refused, Retry, Unknown, Written
 from batcher.writes import Write
 from tests.destinations.ampersand.helpers import LINK, answer, counted, create, good, items_of, read, update
+from tests.samples import examples
 
 SHORT, LONG = "003000000000001", "003000000000001AAA"
 PROVIDERS = st.sampled_from(["salesforce", "salesforce", "salesforce", "hubspot", None])
@@ -58,7 +59,7 @@ def nearly_usual(draw: Any) -> tuple[list[Write], dict[str, Any]]:
     return writes, body
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(nearly_usual(), PROVIDERS, st.booleans())
 def test_p02_the_short_way_says_what_the_careful_one_says(asked: Any, provider: Any, group: bool) -> None:
     """Counts, results and ids that are not what they should be, in any place: both ways come to the same verdicts."""

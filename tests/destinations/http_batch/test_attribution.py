@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from batcher.destinations.http_batch import Call, all_but, by_key, by_lists, in_order, unprocessed
 from batcher.outcomes import Rejected, Retry, Unknown, Written
 from tests.destinations.http_batch.helpers import call_of, fate
+from tests.samples import examples
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 5) | st.sampled_from(["0", "1", "k0", "", "x"]),
@@ -41,7 +42,7 @@ def keys_of(call: Call, natural: bool) -> list[str | None]:
     return [item.record.get("key") if natural else str(index) for index, item in enumerate(call.items)]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.data())
 def test_p02_keyed_entries_reach_their_own_record_or_nobody(data: st.DataObject) -> None:
     """Entries shuffled, dropped and doubled: a verdict is that of its own record, or unknown."""
@@ -74,7 +75,7 @@ def test_p02_keyed_entries_reach_their_own_record_or_nobody(data: st.DataObject)
                 assert verdict == (Written(str(index)) if word == "ok" else Rejected(str(index)))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.data())
 def test_p02_no_failure_is_called_written(data: st.DataObject) -> None:
     """
@@ -104,7 +105,7 @@ def test_p02_no_failure_is_called_written(data: st.DataObject) -> None:
             assert verdict == Rejected(str(index))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.data())
 def test_p02_results_in_order_are_complete_or_of_nobody(data: st.DataObject) -> None:
     """Dropped and doubled: unknown if that can be seen by the number; shuffled too, if they show whose they are."""
@@ -121,7 +122,7 @@ def test_p02_results_in_order_are_complete_or_of_nobody(data: st.DataObject) -> 
         assert all(isinstance(each, Unknown) for each in in_order(arrived, call, fate))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(JSON, JSON, st.integers(1, 4), st.none() | st.integers(0, 4))
 def test_garbage_hurts_nobody(entries: Any, others: Any, count: int, failed: int | None) -> None:
     """Whatever JSON stands where entries belong: one verdict per record, and no exception."""

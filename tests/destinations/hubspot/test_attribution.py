@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from batcher.outcomes import Refused, Rejected, Unknown, Written
 from batcher.writes import Write
 from tests.destinations.hubspot.helpers import answer, bad, create, done, good, meant
+from tests.samples import examples
 
 # Few values and few fields, so that records are often alike, or contain each other, or become alike in HubSpot.
 VALUES = st.sampled_from(["a@x", "A@X ", "", None, True, 1, "1.0", "+1 5", "15"])
@@ -78,7 +79,7 @@ def garbled(draw: Any, things: list[Any]) -> list[Any]:
     return list(draw(st.permutations(kept)))
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True)
+@settings(max_examples=examples(400), deadline=None, derandomize=True)
 @given(st.data())
 def test_p02_no_record_gets_what_is_anothers(data: st.DataObject) -> None:
     """
@@ -103,7 +104,7 @@ def test_p02_no_record_gets_what_is_anothers(data: st.DataObject) -> None:
             assert not fate
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(st.data())
 def test_p02_a_faithful_answer_tells_every_fate(data: st.DataObject) -> None:
     """
@@ -122,7 +123,7 @@ def test_p02_a_faithful_answer_tells_every_fate(data: st.DataObject) -> None:
             assert verdict.record_id == record_id
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3),

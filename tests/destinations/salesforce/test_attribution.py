@@ -21,6 +21,7 @@ from tests.destinations.salesforce.helpers import (
     update,
     upsert,
 )
+from tests.samples import examples
 
 KINDS: dict[WriteType, Callable[[int], Write]] = {
     WriteType.CREATE: lambda number: create({"LastName": str(number)}),
@@ -61,7 +62,7 @@ def garbled(draw: Any, results: list[dict[str, Any]], in_order: bool) -> list[di
     return kept
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.data())
 def test_p02_no_record_id_reaches_the_wrong_caller(data: st.DataObject) -> None:
     """
@@ -95,7 +96,7 @@ def test_p02_no_record_id_reaches_the_wrong_caller(data: st.DataObject) -> None:
         assert [isinstance(each, Written) for each in verdicts] == fates
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3), lambda each: st.lists(each, max_size=3)
@@ -116,7 +117,7 @@ def test_garbage_in_any_place_of_a_result_hurts_nobody(value: Any, name: str, st
     assert isinstance(second, Unknown) or second == Written(sf_id(2))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3),
