@@ -83,7 +83,7 @@ def asked(schema: Any, checks: list[str], examples: int, modes: list[Any], state
     schema.config.checks.update(included_check_names=checks)
     generation = {"deterministic": not SOAK, "no_shrink": not SOAK, "modes": modes}
     schema.config.generation.update(max_examples=examples, **generation)
-    # What it learns of answers is for finding addresses of records, of which there are none; and it takes most of the time.
+    # What it learns of answers is for finding addresses of records: there are none, and it takes most of the time.
     for phase in (schema.config.phases.fuzzing, schema.config.phases.coverage, schema.config.phases.examples):
         phase.extra_data_sources.responses = False
     schema.config.phases.stateful.generation.update(max_examples=stateful, **generation)
