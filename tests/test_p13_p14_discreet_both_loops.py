@@ -163,7 +163,7 @@ def test_p14_from_other_threads(backend):
                     batcher.submit_nowait(n)
                 return anyio.from_thread.run(partial(batcher.submit, n))
 
-            with anyio.fail_after(30):
+            with anyio.fail_after(120):
                 results = await gather(*(partial(anyio.to_thread.run_sync, thread, n) for n in range(8)))
             assert results == list(range(8))
 
@@ -190,7 +190,7 @@ def test_p14_a_second_event_loop_is_refused(backend, other):
                 with pytest.raises(BatcherNotOpen):
                     receipt.withdraw()
 
-            with anyio.fail_after(30):
+            with anyio.fail_after(120):
                 await anyio.to_thread.run_sync(partial(anyio.run, elsewhere, backend=other))
             assert await receipt == 1
 

@@ -21,7 +21,7 @@ import pytest
 import batcher
 from batcher.__main__ import main
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 """Far more than anything here takes; then a test fails instead of hanging."""
 
 # The command, with a database whose calls can be slow, or hang before or after their work.

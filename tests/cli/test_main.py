@@ -22,7 +22,7 @@ HOME = str(Path(batcher.__file__).parent.parent)
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=HOME, capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, *arguments], cwd=HOME, capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -92,7 +92,7 @@ async def served(*behaviours: Behaviour) -> AsyncIterator[str]:
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return  # the client went away
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
             port = listener.extra(SocketAttribute.local_port)
             async with anyio.create_task_group() as tasks:

@@ -206,8 +206,8 @@ def bytes_of(body: Any) -> bytes:
 async def test_silence_ends_and_leaves_unknown_what_became_of_the_record(kind: Kind, behaviour: Any) -> None:
     """By the timeout of the destination, far ahead of that of the call."""
     async with served(behaviour) as url:
-        with anyio.fail_after(20):
-            async with Writer(kind.make(timeout=1.0, **{kind.server: url}), retry=ONCE) as crm:
+        with anyio.fail_after(120):
+            async with Writer(kind.make(timeout=3.0, **{kind.server: url}), retry=ONCE) as crm:
                 with pytest.raises(RecordUnknown):
                     await crm.submit(kind.create(1))
 

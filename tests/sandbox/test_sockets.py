@@ -22,7 +22,7 @@ def exchange(address: str, headers: str = "") -> bytes:
     """Send one request over a bare socket; return what comes back."""
     host, _, port = address.partition(":")
     received = b""
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         connection.sendall(f"{HEAD}{headers}\r\n".encode() + BODY)
         while piece := connection.recv(65_536):
             received += piece
@@ -66,7 +66,7 @@ def test_httpx_sees_a_transport_error(kind, error):
     with (
         HubSpotSandbox() as sandbox,
         served(sandbox) as address,
-        httpx.Client(base_url=f"http://{address}", timeout=20) as client,
+        httpx.Client(base_url=f"http://{address}", timeout=120) as client,
     ):
         headers = {"authorization": f"Bearer {sandbox.TOKEN}", "content-type": "application/json"}
         client.headers.update(headers)

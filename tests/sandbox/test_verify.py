@@ -97,7 +97,7 @@ class Bench:
 async def bench_of(case: Case, token: str | None = None) -> AsyncIterator[Bench]:
     with case.sandbox() as sandbox:
         async with (
-            httpx.AsyncClient(transport=SandboxTransport(sandbox), timeout=10) as client,
+            httpx.AsyncClient(transport=SandboxTransport(sandbox), timeout=120) as client,
             case.destination(client, token or sandbox.TOKEN) as crm,
         ):
             yield Bench(case, crm, sandbox)

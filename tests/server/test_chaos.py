@@ -22,7 +22,7 @@ from tests.server.chaos_server import KEY
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 SEED = 20260823
 
 

@@ -21,7 +21,7 @@ from tests.server.test_chaos import assert_created, creates, ids_of, kinds, rows
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @pytest.fixture(params=["asyncio", "trio"])

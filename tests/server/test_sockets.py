@@ -55,7 +55,7 @@ def head(length: int, *more: str) -> bytes:
 async def answer_to(stream: SocketStream) -> tuple[bytes, Any]:
     """Read until the server closes; return the head and the JSON."""
     received = b""
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while True:
             try:
                 received += await stream.receive()
@@ -67,7 +67,7 @@ async def answer_to(stream: SocketStream) -> tuple[bytes, Any]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that the server does, which no message tells."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while not true():
             await anyio.sleep(0.01)
 
@@ -106,12 +106,12 @@ async def test_it_speaks_the_api_over_a_socket():
 async def test_a_body_that_drips_is_given_up_while_others_are_served():
     """408 in words, and the connection is closed."""
     destination = Scripted()
-    async with served(destination, body_timeout=0.5) as server, await server.connect() as slow:
+    async with served(destination, body_timeout=2) as server, await server.connect() as slow:
         await slow.send(head(len(BODY)) + BODY[:10])
         assert (await server.client.write(create())).status_code == 200
         first, problem = await answer_to(slow)
         assert first.startswith(b"HTTP/1.1 408 ") and b"connection: close" in first.lower()
-        assert problem["detail"] == "the body did not arrive within 0.5 s"
+        assert problem["detail"] == "the body did not arrive within 2 s"
         assert (await server.client.write(create())).status_code == 200
     assert sum(destination.sizes) == 2
 
@@ -173,7 +173,7 @@ async def test_a_stranger_with_10_mb_is_refused_at_once():
     """Nothing of the body is kept."""
     async with served(Scripted()) as server:
         server.client.http.headers["x-api-key"] = "wrong"
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             try:
                 response = await server.client.write(create(text="x" * 10_000_000))
                 assert response.status_code == 401
@@ -205,12 +205,12 @@ def _close(stream: SocketStream) -> None:
 
 async def _until_busy(server: Server) -> None:
     """The one place is taken: others are sent away."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while (await server.client.http.get("/v1/projects/p/operations/x")).status_code != 503:
             await anyio.sleep(0.01)
 
 
 async def _until_served(server: Server, status: int, count: int = 1) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while f'endpoint="write",status="{status}"}} {count}.0' not in await server.client.metrics():
             await anyio.sleep(0.01)

@@ -40,23 +40,23 @@ class Process:
         self.lines: list[str] = []
         while not self.lines or not self.lines[-1].startswith("Faults: "):
             line = self._process.stdout.readline()
-            assert line, self._process.communicate(timeout=20)[1]
+            assert line, self._process.communicate(timeout=120)[1]
             self.lines.append(line.strip())
         self.address = self.lines[0].partition(" at ")[2]
         self.token = next(line for line in self.lines if line.startswith("Token: ")).removeprefix("Token: ")
 
     def client(self) -> httpx.Client:
         headers = {"authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.address, headers=headers, timeout=20)
+        return httpx.Client(base_url=self.address, headers=headers, timeout=120)
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
         self._process.send_signal(number)
-        _, err = self._process.communicate(timeout=20)
+        _, err = self._process.communicate(timeout=120)
         return self._process.returncode, err
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_request_that_waits_is_broken_off(capsys, monkeypatch):
         headers = {"authorization": f"Bearer {sandbox.TOKEN}"}
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(base_url=listener.address) as client:
             tasks.start_soon(command.serve, sandbox, listener, 0.5)
-            with anyio.fail_after(20), pytest.raises(httpx.TransportError):
+            with anyio.fail_after(120), pytest.raises(httpx.TransportError):
                 await client.get("/crm/v3/objects/contacts/1", headers=headers)
 
     with command._sandbox(arguments) as sandbox:

@@ -159,7 +159,7 @@ async def test_p07_an_answer_that_is_lost_may_follow_a_write(client: Any, behavi
 
 async def test_silence_ends(client: Any) -> None:
     """A server that takes the request and says nothing holds nobody longer than the timeout."""
-    retry = await asked(client, loopback.says_nothing, timeout=1.0)
+    retry = await asked(client, loopback.says_nothing, timeout=3.0)
 
     assert isinstance(retry, Retry)
     assert retry.applied == "maybe"
@@ -167,7 +167,7 @@ async def test_silence_ends(client: Any) -> None:
 
 async def test_silence_within_the_body_ends(client: Any) -> None:
     """Of an answer that stops half-way the status is known, and nothing else."""
-    got = await asked(client, loopback.stops_within_the_body, timeout=1.0)
+    got = await asked(client, loopback.stops_within_the_body, timeout=3.0)
 
     assert (got.status, got.body) == (200, b"")
     assert "broke off" in str(got.flaw)

@@ -208,8 +208,8 @@ async def test_associations_end_in_time() -> None:
     """A second call that says nothing does not turn what is written into what nobody knows."""
     behaviours = [answers(response(done([good("1")]))), loopback.says_nothing]
     async with served(*behaviours) as url:
-        with anyio.fail_after(20):
-            async with Writer(hubspot(base_url=url, timeout=1.0), retry=ONCE) as crm:
+        with anyio.fail_after(120):
+            async with Writer(hubspot(base_url=url, timeout=3.0), retry=ONCE) as crm:
                 written = await crm.submit(update("1", associations=[FAR]))
 
     assert isinstance(written, Written)

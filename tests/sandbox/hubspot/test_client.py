@@ -30,7 +30,7 @@ class Account:
             {"properties": each, "associations": [], **({"objectWriteTraceId": str(index)} if traced else {})}
             for index, each in enumerate(properties)
         ]
-        return self.batches.create("contacts", {"inputs": inputs}, _request_timeout=20)
+        return self.batches.create("contacts", {"inputs": inputs}, _request_timeout=120)
 
 
 @pytest.fixture
@@ -51,15 +51,15 @@ def test_it_creates_reads_updates_and_archives_batches(account):
     assert ids.keys() == {"ada@example.com", "bob@example.com"}
 
     updates = [{"id": id, "properties": {"phone": "1"}} for id in ids.values()]
-    updated = account.batches.update("contacts", {"inputs": updates}, _request_timeout=20)
+    updated = account.batches.update("contacts", {"inputs": updates}, _request_timeout=120)
     assert {record.id: record.properties["phone"] for record in updated.results} == dict.fromkeys(ids.values(), "1")
 
     wanted = {"inputs": [{"id": id} for id in ids.values()], "properties": ["phone"], "propertiesWithHistory": []}
-    read = account.batches.read("contacts", wanted, _request_timeout=20)
+    read = account.batches.read("contacts", wanted, _request_timeout=120)
     assert {record.id for record in read.results} == set(ids.values())
 
     gone = {"inputs": [{"id": ids["ada@example.com"]}]}
-    assert account.batches.archive("contacts", gone, _request_timeout=20) is None
+    assert account.batches.archive("contacts", gone, _request_timeout=120) is None
     assert emails(account) == ["bob@example.com"]
 
 
@@ -70,7 +70,7 @@ def test_it_upserts_and_says_what_is_new(account):
         {"id": email, "idProperty": "email", "properties": {"phone": "2"}}
         for email in ("Ada@example.com", "bob@example.com")
     ]
-    result = account.batches.upsert("contacts", {"inputs": inputs}, _request_timeout=20)
+    result = account.batches.upsert("contacts", {"inputs": inputs}, _request_timeout=120)
     news = {record.properties["email"]: record.new for record in result.results}
     assert news == {"ada@example.com": False, "bob@example.com": True}
 
@@ -108,7 +108,7 @@ def test_an_update_of_an_unknown_record_fails_alone(account):
     """The other one is changed, and the error lists the id."""
     (one,) = account.create({"email": "ada@example.com"}).results
     inputs = [{"id": one.id, "properties": {"phone": "1"}}, {"id": "404", "properties": {"phone": "1"}}]
-    result = account.batches.update("contacts", {"inputs": inputs}, _request_timeout=20)
+    result = account.batches.update("contacts", {"inputs": inputs}, _request_timeout=120)
     assert [record.id for record in result.results] == [one.id]
     assert [(error.category, error.context) for error in result.errors] == [("OBJECT_NOT_FOUND", {"ids": ["404"]})]
 
@@ -116,25 +116,27 @@ def test_an_update_of_an_unknown_record_fails_alone(account):
 def test_it_serves_single_records(account):
     """Create, read, update, archive, one at a time."""
     given = {"properties": {"email": "ada@example.com"}, "associations": []}
-    created = account.single.create("contacts", given, _request_timeout=20)
+    created = account.single.create("contacts", given, _request_timeout=120)
     changed = {"properties": {"phone": "1"}}
-    account.single.update("contacts", created.id, changed, _request_timeout=20)
-    read = account.single.get_by_id("contacts", "ada@example.com", id_property="email", _request_timeout=20)
+    account.single.update("contacts", created.id, changed, _request_timeout=120)
+    read = account.single.get_by_id("contacts", "ada@example.com", id_property="email", _request_timeout=120)
     assert (read.id, read.properties["phone"]) == (created.id, "1")
-    account.single.archive("contacts", created.id, _request_timeout=20)
+    account.single.archive("contacts", created.id, _request_timeout=120)
     with pytest.raises(ApiException) as raised:
-        account.single.get_by_id("contacts", created.id, _request_timeout=20)
+        account.single.get_by_id("contacts", created.id, _request_timeout=120)
     assert raised.value.status == 404
 
 
 def test_it_associates_records(account):
     """The client's own call for associations, a good one and one with a stranger."""
     (one,) = account.create({"email": "ada@example.com"}).results
-    company = account.single.create("companies", {"properties": {"name": "x"}, "associations": []}, _request_timeout=20)
+    company = account.single.create(
+        "companies", {"properties": {"name": "x"}, "associations": []}, _request_timeout=120
+    )
     types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 279}]
     inputs = [{"from": {"id": one.id}, "to": {"id": to}, "types": types} for to in (company.id, "404")]
     api = account.client.crm.associations.v4.batch_api
-    result = api.create("contacts", "companies", {"inputs": inputs}, _request_timeout=20)
+    result = api.create("contacts", "companies", {"inputs": inputs}, _request_timeout=120)
     assert [each.to_object_id for each in result.results] == [company.id]
     assert result.num_errors == 1
     assert account.sandbox.store.associations("contacts") == [
@@ -150,7 +152,7 @@ def test_it_gives_out_tokens_and_refuses_strangers(account):
         client_id=sandbox.CLIENT_ID,
         client_secret=sandbox.CLIENT_SECRET,
         refresh_token=sandbox.REFRESH_TOKEN,
-        _request_timeout=20,
+        _request_timeout=120,
     )
     assert issued.expires_in == 1800
     assert Account(sandbox, account.address, issued.access_token).create({"email": "a@example.com"}).results
