@@ -123,9 +123,12 @@ class Engine:
         """Note that all is done that the last plan says."""
         self.accumulator.plan = NO_PLAN
 
-    def salvage(self, now: float, cause: str) -> list[Entry]:
-        """Settle everything, because a step was cut off in the middle; return all whose waiters are to be woken."""
-        return salvage(self.accumulator, now, cause)
+    def salvage(self, now: float, cause: str, *, maybe: bool = False) -> list[Entry]:
+        """Settle everything, because a step was cut off in the middle; return all whose waiters are to be woken.
+
+        :param maybe: nothing is known of any of them
+        """
+        return salvage(self.accumulator, now, cause, maybe=maybe)
 
     def _may_send(self, lane: Lane, now: float) -> bool:
         at = lane.due_at()

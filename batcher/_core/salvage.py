@@ -17,9 +17,10 @@ from batcher._core.verbs import NO_PLAN
 from batcher.outcomes import Outcome, Unknown
 
 
-def salvage(accumulator: Accumulator, now: float, cause: str) -> list[Entry]:
+def salvage(accumulator: Accumulator, now: float, cause: str, *, maybe: bool = False) -> list[Entry]:
     """Settle whatever is found, and forget it.
 
+    :param maybe: any of them may have been applied
     :returns: all that were found, those that had their outcome before as well: perhaps nobody was told
     """
     called = {id(entry) for batch in accumulator.in_flight if batch.begun for entry in batch.entries}
@@ -27,17 +28,17 @@ def salvage(accumulator: Accumulator, now: float, cause: str) -> list[Entry]:
     found = {id(entry): entry for entry in _everything(accumulator)}
     for entry in found.values():
         if entry.state is not State.SETTLED:
-            _settle(accumulator, entry, now, cause, called=id(entry) in called)
+            was_sent = entry.state is State.IN_FLIGHT and id(entry) in called
+            _settle(accumulator, entry, now, cause, maybe=maybe or was_sent)
     _forget(accumulator)
     return list(found.values())
 
 
-def _settle(accumulator: Accumulator, entry: Entry, now: float, cause: str, *, called: bool) -> None:
+def _settle(accumulator: Accumulator, entry: Entry, now: float, cause: str, *, maybe: bool) -> None:
     verdict: Outcome
     if entry.state is State.WAITING:
         verdict = NOT_ACCEPTED
     else:
-        maybe = called and entry.state is State.IN_FLIGHT
         verdict = Unknown(cause) if maybe else not_sent(entry, cause)
         if not was_accepted(entry):
             leaves_uncalled(entry, entry.lane, now)

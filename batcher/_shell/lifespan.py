@@ -7,11 +7,12 @@ from math import inf
 from typing import Final
 
 from batcher._shell.backend.waiters import Host, raise_bare
+from batcher._shell.forks import WORDS
 from batcher._shell.hooks import stops_programs
 from batcher._shell.reporting import log_left_over
 from batcher._shell.runtime import Runtime
 from batcher._shell.steps import IN_STEP
-from batcher.errors import BatcherError
+from batcher.errors import BatcherError, BatcherNotOpen
 
 _CANCELLED: Final = "the batcher was cancelled"
 
@@ -56,6 +57,8 @@ class Lifespan:
         finally:
             self._runtime.finish()
         runtime = self._runtime
+        if crashed and error is interruption and self._runtime.forked:
+            raise BatcherNotOpen(WORDS)
         if crashed and error is interruption:
             if runtime.broken is not None:
                 name = type(runtime.broken).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from random import random
@@ -14,10 +15,11 @@ from batcher._core.engine import Engine
 from batcher._core.model.entries import Entry, Unit
 from batcher._core.model.states import State
 from batcher._core.verbs import Plan, Verb
+from batcher._shell import forks
 from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Waiter
 from batcher._shell.hooks import around_of
 from batcher._shell.reporting import Reporter
-from batcher._shell.steps import IN_STEP, Steps
+from batcher._shell.steps import IN_STEP, NOWHERE, Steps
 from batcher._shell.timer import Timer
 from batcher._shell.waiting import AllSettled, Note, attach
 from batcher._shell.workers import Sender, WorkerPool, working_for
@@ -55,6 +57,8 @@ class Runtime(Steps):
         self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._breakers_moved = engine.breaker_changes  # the same list for ever, and emptied here
         self._calling_back = False
+        self.forked = False  # this process is a child of the one that has opened it
+        forks.watch(self)
         self._stopped = False
         self._finished = False
         self._alarms: dict[Callable[[], object], float] = {}  # what is to be done at a time, unless it is taken out
@@ -62,7 +66,9 @@ class Runtime(Steps):
     # Who may call
 
     def check_loop(self) -> None:
-        """Raise BatcherNotOpen in another event loop, or in none."""
+        """Raise BatcherNotOpen in another event loop, or in none, or in another process."""
+        if self.forked:
+            raise BatcherNotOpen(forks.WORDS)
         if self.running() is not self._backend.loop:
             raise BatcherNotOpen(
                 f"this batcher was opened in another event loop (on {self._backend.name}); from a thread use "
@@ -86,6 +92,8 @@ class Runtime(Steps):
             if self.open_in is IN_STEP:  # but none can be under way here: one was cut off where it was to end
                 self.cut_off(InterruptedError())
             if self.broken is not None:
+                if self.forked:
+                    self.salvage(forks.WORDS, maybe=True)  # the parent sees to them
                 self.turn()  # what was put off is told as well
                 return False
             self._timer.get_ready()
@@ -115,9 +123,17 @@ class Runtime(Steps):
         """Have :meth:`run` make a turn."""
         self._timer.wake()
 
-    def salvage(self, cause: str) -> None:
+    def note_fork(self) -> None:
+        """Do nothing any more that the parent does: we are in a child."""
+        self.forked = True
+        self.gate = self.open_in = NOWHERE
+        self.broken = BatcherNotOpen(forks.WORDS)
+        with suppress(Exception):  # another thread may have forked
+            self._timer.wake()
+
+    def salvage(self, cause: str, *, maybe: bool = False) -> None:
         """Settle everything, and wake everybody."""
-        self._wake(self.engine.salvage(self.now(), cause))
+        self._wake(self.engine.salvage(self.now(), cause, maybe=maybe))
         for waiter in self._places.values():
             if not waiter.done():
                 waiter.set_result(None)

@@ -91,7 +91,7 @@ class Shell:
 
     def __del__(self) -> None:
         lifespan: Lifespan | None = getattr(self, "_lifespan", None)  # not there if a wrong argument was refused
-        if lifespan is not None and lifespan.open:
+        if lifespan is not None and lifespan.open and not (self._runtime is not None and self._runtime.forked):
             way_out = f"use it as 'async with {type(self).__name__}(...)'"
             warnings.warn(f"unclosed {self!r}: {way_out}", ResourceWarning, source=self, stacklevel=1)
 

@@ -104,3 +104,11 @@ def test_those_in_hand_and_those_who_were_not_told_yet():
     assert taken == [third]
     assert salvaged(engine, *entries, third) == ["one", "two", NotWritten("cut off")]
     assert [entry.fate() for entry in entries] == [Written(data="one"), Written(data="two")]
+
+
+def test_where_nothing_is_known_nobody_is_told_no():
+    """In a child, say, whose parent may write what was only buffered."""
+    engine = make_engine()
+    (entry,) = submit(engine, record("a"))
+    assert engine.salvage(9.0, "forked", maybe=True) == [entry]
+    assert entry.verdict == Unknown("forked")
