@@ -155,10 +155,9 @@ class WorkerPool:
             if not self._batches:
                 waiter = self._new_waiter()
                 self._idle.append(waiter)
-                if not self._batches:
-                    await waiter
-                elif not waiter.done():  # a finalizer has filled one just before: this is not idle
+                if self._batches and not waiter.done():  # a finalizer has filled one just before: this is not idle
                     waiter.set_result(None)
+                await waiter
                 continue
             batch, began_at = self._batches.popleft(), self._now()
             batch.begun = True

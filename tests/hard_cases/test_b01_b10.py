@@ -21,9 +21,9 @@ pytestmark = pytest.mark.anyio
 )
 @guards(
     "batcher._shell.workers",
-    "WorkerPool._make_calls",
-    "if not self._batches:",
-    broken="if not self._batches or self._idle:",
+    "WorkerPool.dispatch",
+    "while self._idle:",
+    broken="while len(self._idle) > 1:",
 )
 @guards("batcher._shell.waiting", "AllSettled.set_result", "self._waiters.set_result(None)", broken="pass")
 async def test_b01_no_wake_up_is_lost_between_flush_timer_and_submit():

@@ -115,7 +115,10 @@ async def test_b13_a_retry_lets_no_later_write_of_its_record_pass():
 @guards("batcher._core.settling", "Settling._goes_again", "return not doubtful and", broken="return True or")
 @guards("batcher._core.engine", "Engine.give_up_on", "fates = [Unknown(error)]", broken="fates = [None]")
 @guards(
-    "batcher._shell.runtime", "Runtime.run", "if self.engine.give_up_on(batch, error, now) and", broken="if False and"
+    "batcher._shell.runtime",
+    "Runtime.run",
+    "if self.step(self.engine.give_up_on, batch, error, now) and",
+    broken="if False and",
 )
 @pytest.mark.parametrize("loss", ["the call times out", "the answer is lost", "verdicts in doubt"])
 async def test_b14_what_may_have_been_applied_is_not_sent_again(loss):

@@ -14,7 +14,7 @@ def main() -> int:
     parser.add_argument("intruders", nargs="*", default=list(INTRUDERS), help=f"of {', '.join(INTRUDERS)}")
     parser.add_argument("--every", type=int, default=1, help="play only each N-th place")
     parser.add_argument("--first", type=int, default=0, help="the first place to play")
-    parser.add_argument("--backend", choices=["asyncio", "trio"], action="append")
+    parser.add_argument("--backend", choices=["asyncio", "trio", "eager", "uvloop"], action="append")
     arguments = parser.parse_args()
     failures: Counter[str] = Counter()
     backends: list[Backend] = arguments.backend or ["asyncio", "trio"]

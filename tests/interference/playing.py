@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,8 @@ from tests.interference.intruders import RAISING, interrupt
 from tests.interference.play import Play
 from tests.interference.tracing import Interference, signalled
 
-Backend: TypeAlias = Literal["asyncio", "trio"]
+Backend: TypeAlias = Literal["asyncio", "trio", "eager", "uvloop"]
+"""``eager``: asyncio, and tasks begin to run where they are made. ``uvloop``: on the real clock, seconds a play."""
 ON_THE_THRESHOLD = frozenset(
     {
         *("Shell.__aenter__", "Shell.__aexit__", "Shell._start", "Lifespan.begin", "Lifespan.end", "hold"),
@@ -45,11 +47,17 @@ def play_at(at: int, backend: Backend, intrude: Callable[[Play], Any] | None) ->
 
 def _run(play: Play, interference: Interference, backend: Backend, *, may_end: bool) -> None:
     async def main() -> None:
+        if backend == "eager":
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
         with anyio.fail_after(BOUND), interference:
             await play.run()
 
     try:
-        anyio.run(main, backend=backend, backend_options=virtual_time(backend))
+        if backend == "uvloop":
+            anyio.run(main, backend_options={"use_uvloop": True})
+        else:
+            loop: Literal["asyncio", "trio"] = "trio" if backend == "trio" else "asyncio"
+            anyio.run(main, backend=loop, backend_options=virtual_time(loop))
     except BaseException as error:
         if not may_end or not _is(KeyboardInterrupt, error):
             raise

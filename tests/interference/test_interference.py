@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
@@ -12,7 +13,7 @@ from tests.interference.playing import Backend, places, play_at
 SAMPLE = 12  # places, of each intruder on each backend
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio", *(["eager"] if sys.version_info >= (3, 12) else [])])
 @pytest.mark.parametrize("name", INTRUDERS)
 def test_p20_nothing_that_runs_in_the_middle_of_a_step_does_harm(name: str, backend: Backend):
     """Nobody waits for ever, each is told the truth of his own record, and the batcher ends."""
