@@ -13,6 +13,7 @@ from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
 from batcher._shell.steps import IN_STEP
+from batcher._shell.undelivered import OnUndelivered
 from batcher._shell.workers import working_for
 from batcher.destinations.function import Function, VerifyFunction, WriteFunction
 from batcher.events import Hook
@@ -46,6 +47,11 @@ class Batcher(Shell, Generic[R, T]):
         call is carried out late; ``Unknown(why)`` if nobody knows. If it raises, it is called again later.
     :param size_of: returns the size of one record in bytes; without it bytes are not counted
     :param on_event: called in the event loop with each :class:`Event`, or several such; what one raises is logged
+    :param on_undelivered: a plain function, called in the event loop with the record as submitted, its outcome and the
+        number of calls that carried it, for whatever ends not written and that nobody awaited when it settled: a
+        receipt without a waiter or callback, a caller who was cancelled. A later ``await`` of the receipt gets the
+        outcome all the same. It may submit again; what it raises is logged. Without it such outcomes are lines at
+        WARNING to the logger ``batcher``
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Batcher(Shell, Generic[R, T]):
         verify: VerifyFunction[R, T] | None = None,
         size_of: Callable[[R], int] | None = None,
         on_event: Hook | Sequence[Hook] | None = None,
+        on_undelivered: OnUndelivered | None = None,
     ) -> None:
         if not callable(write):
             raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
@@ -78,6 +85,7 @@ class Batcher(Shell, Generic[R, T]):
             deadline=deadline,
             on_event=on_event,
             atomic=atomic,
+            on_undelivered=on_undelivered,
         )
         self._size_of = size_of
         self._new_entry = Entry if self._capture is None else linking(self._capture, LinkedEntry)

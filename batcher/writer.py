@@ -14,6 +14,7 @@ from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
 from batcher._shell.steps import IN_STEP
+from batcher._shell.undelivered import OnUndelivered
 from batcher._shell.workers import working_for
 from batcher.destinations import Destination, Prepared
 from batcher.errors import InvalidGroup, InvalidRecord
@@ -36,6 +37,11 @@ class Writer(Shell):
     :param deadline: seconds after which a record is not sent any more whose submit does not say; None is never. A
         service gives what its own callers wait for; the retry policy is for those who can wait longer
     :param on_event: called in the event loop with each :class:`Event`, or several such; what one raises is logged
+    :param on_undelivered: a plain function, called in the event loop with the :class:`Write`, its outcome and the
+        number of calls that carried it, for whatever ends not written and that nobody awaited when it settled: a
+        receipt without a waiter or callback, a caller who was cancelled. A later ``await`` of the receipt gets the
+        outcome all the same. It may submit again; what it raises is logged. Without it such outcomes are lines at
+        WARNING to the logger ``batcher``
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Writer(Shell):
         limits: Limits | None = None,
         deadline: Seconds | None = None,
         on_event: Hook | Sequence[Hook] | None = None,
+        on_undelivered: OnUndelivered | None = None,
     ) -> None:
         if not all(hasattr(destination, name) for name in ("encode", "rules", "send", "__aenter__", "__aexit__")):
             raise TypeError(
@@ -54,7 +61,13 @@ class Writer(Shell):
                 "for a function of your own use Batcher(write)"
             )
         super().__init__(
-            destination, auto_batch=auto_batch, retry=retry, limits=limits, deadline=deadline, on_event=on_event
+            destination,
+            auto_batch=auto_batch,
+            retry=retry,
+            limits=limits,
+            deadline=deadline,
+            on_event=on_event,
+            on_undelivered=on_undelivered,
         )
         self._destination = destination
         self._new_entry = WriteEntry if self._capture is None else linking(self._capture, WriteEntry)
@@ -238,7 +251,7 @@ class Writer(Shell):
         """
         runtime = await self._whole("submit_all()")
         refused: dict[int, Outcome] = {}
-        receipts: list[WriteReceipt] = []
+        receipts: list[WriteReceipt] = []  # not handed out: this waits for all of them
         lanes: list[Hashable] = []
         for index, write in enumerate(writes):
             try:
@@ -250,7 +263,7 @@ class Writer(Shell):
                 continue
             # A delay of 0 brings forward what this waits for; complete() makes the lane itself due.
             hurry = None if prepared.identity is None else 0.0
-            receipts.append(WriteReceipt(runtime, write, prepared, hurry, self._in_time(deadline)))
+            receipts.append(_OneOfMany(runtime, write, prepared, hurry, self._in_time(deadline)))
             lanes.append(prepared.lane)
         for receipt in receipts:
             self._linked(receipt)
@@ -308,3 +321,11 @@ class WriteReceipt(Receipt[Written | Accepted]):
         extras = extras_of(runtime, prepared.identity, max_delay, deadline)
         super().__init__(runtime, prepared.item, prepared.size_bytes, extras)
         self.submitted = write
+
+
+class _OneOfMany(WriteReceipt):
+    """That of a write of a list, which nobody but its ``submit_all()`` ever sees."""
+
+    __slots__ = ()
+
+    handed_out = False

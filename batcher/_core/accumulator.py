@@ -56,6 +56,7 @@ class Accumulator:
         self.settled: list[Entry] = []  # outbox: whose waiters are to be woken
         self.admitted: list[Unit] = []  # outbox: who waited for a place and has it now
         self.outcomes: Counter[str] = Counter()  # of all settled records, by kind
+        self.failed = False  # something in the outbox may not be written
         # What is nowhere else for a moment: a step may be cut off there.
         self.plan = NO_PLAN  # until everybody is woken
         self.answered: Batch | None = None
@@ -129,6 +130,7 @@ class Accumulator:
 
     def settle(self, unit: Unit, fates: Sequence[Any], now: float) -> None:
         """Give every member of *unit* its fate, and let in what waited for it."""
+        self.failed = True
         self.settle_all(unit.lane, unit.members, fates, unit.size, now)
 
     def settle_all(self, lane: Lane, entries: Sequence[Entry], fates: Sequence[Any], size: int, now: float) -> None:

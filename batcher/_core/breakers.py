@@ -19,6 +19,7 @@ from typing import NamedTuple
 from batcher._core.model.attempts import begun, ended
 from batcher._core.model.breakers import Breaker, DestinationBreaker, Signal
 from batcher._core.model.entries import Lane
+from batcher._core.model.steady import steady
 from batcher.events import BreakerState
 from batcher.policies import BreakerPolicy
 
@@ -82,6 +83,11 @@ class Breakers:
         if of_all is None or now >= of_all.open_until or (breaker is None and of_all.admits_early(now)):
             return None
         return of_all.why("the destination")
+
+    def open_until(self, change: Change) -> float:
+        """Return until when nothing is sent because of *change*; ``-inf`` if that is over."""
+        breaker = self._of_all if change.of_all else self._of_lanes.get(steady(change.key))
+        return -inf if breaker is None else breaker.open_until
 
     def begin(self, lane: Lane, now: float) -> bool:
         """Note that a call of *lane* leaves; return whether it is a probe."""

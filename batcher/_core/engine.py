@@ -169,15 +169,15 @@ class Engine:
 
     # Back
 
-    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> None:
-        """Apply what a call returned, or the exception that it raised.
+    def settle(self, batch: Batch, answer: Any, now: float, jitter: float) -> Signal | None:
+        """Apply what a call returned, or the exception that it raised; return what it says of the destination.
 
         :param answer: one verdict per record in a sequence, or an exception; anything else is Unknown
         :param jitter: drawn evenly from 0 to 1
         """
         accumulator = self.accumulator
         if batch not in accumulator.in_flight:
-            return  # aborted meanwhile; its records have their outcome
+            return None  # aborted meanwhile; its records have their outcome
         accumulator.answered = batch
         del accumulator.in_flight[batch]
         batch.attempt.ended_at = min(batch.attempt.ended_at, now)
@@ -200,6 +200,7 @@ class Engine:
         self._scheduler.reschedule(batch.lane, now)
         accumulator.lanes.forget_if_idle(batch.lane, now)
         accumulator.answered, accumulator.in_hand = None, ()
+        return signal
 
     def _learn(self, batch: Batch, signal: Signal, now: float) -> None:
         """Take from a call what it says of the destination."""
@@ -240,6 +241,7 @@ class Engine:
         batch.attempt.ended_at = now
         batch.given_up = list(self.accumulator.settle_only(batch.lane, batch.entries, fates, batch.size, now))
         batch.entries = ()
+        self.accumulator.failed = True
         return True
 
     # All at once

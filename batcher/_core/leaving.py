@@ -57,6 +57,7 @@ class Leaving:
             member.verdict = fate
         advance(unit.members, State.SETTLED)
         self._accumulator.settled.extend(unit.members)
+        self._accumulator.failed = True
         self._admission.remove(unit)
         self._admission.under_pressure = self._admission.under_pressure and self._admission.is_full
         self._scheduler.deadlines.drop(unit)

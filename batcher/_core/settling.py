@@ -80,6 +80,7 @@ class Settling:
 
     def _settle_as_told(self, entries: Sequence[Entry], fates: Sequence[Any], now: float) -> None:
         if entries:
+            self._accumulator.failed = True
             self._accumulator.settle_all(entries[0].lane, entries, fates, sum(entry.size for entry in entries), now)
 
     def _ask_about_doubts(

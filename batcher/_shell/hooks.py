@@ -121,6 +121,7 @@ class Hooks:
 
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = hooks
+        self.logs = any(getattr(hook, "logs", False) for hook in hooks)
         self._captures = [capture_of(hook) for hook in hooks]
         captures = [capture for capture in self._captures if capture is not None]
         if captures:

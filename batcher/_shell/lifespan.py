@@ -115,6 +115,7 @@ class Lifespan:
         if runtime.broken is not None:
             return
         before = engine.outcomes()
+        runtime.complaints.ended_by = cause
         runtime.step(engine.abort, runtime.now(), cause, runtime.workers.take_unsent())
         left = engine.outcomes() - before
         log_left_over(cause, left["unknown"], left["not_written"])

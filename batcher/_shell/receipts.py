@@ -32,6 +32,8 @@ class Receipt(LinkedEntry, Generic[T_co]):
 
     __slots__ = ("_runtime",)
 
+    handed_out = True
+
     def __init__(self, runtime: Runtime, record: Any, size: int = 0, extras: Extras = NO_EXTRAS) -> None:
         self.record = record
         self.size = size

@@ -92,15 +92,6 @@ class Reporter:
             tell(self._hook, Event(kind=EventKind.DETACHED, key=key, records=1, outcomes=outcomes, codes=codes))
 
 
-def log_raise(error: Exception, records: int) -> None:
-    """Log where a write function raised. Not what it said, which may quote a payload."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-    logger.warning("a call with %d records raised %s%s", records, type(error).__name__, where)
-
-
 def log_left_over(cause: str, unknown: int, not_written: int) -> None:
     """Log how many records a batcher that ended early leaves behind; their callers are told one by one."""
     if unknown or not_written:

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batcher._core.batches import Batch
 from batcher._core.engine import Engine
+from batcher._core.model.breakers import GOOD, Signal
 from batcher._core.model.entries import Entry, Unit
 from batcher._core.model.states import State
 from batcher._core.verbs import Plan, Verb
 from batcher._shell import forks
 from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Waiter
+from batcher._shell.complaints import Complaints
 from batcher._shell.hooks import around_of
 from batcher._shell.reporting import Reporter
 from batcher._shell.steps import IN_STEP, NOWHERE, Steps
 from batcher._shell.timer import Timer
-from batcher._shell.waiting import AllSettled, Note, attach
+from batcher._shell.undelivered import WITHDRAWN, OnUndelivered, Undelivered
+from batcher._shell.waiting import AllSettled, Note, attach, forsake
 from batcher._shell.workers import Sender, WorkerPool, working_for
 from batcher.errors import BatcherNotOpen, NestedSubmit
 from batcher.events import Hook
@@ -43,13 +46,24 @@ class Runtime(Steps):
     the same step: nothing is queued without somebody awake.
     """
 
-    def __init__(self, backend: Backend, engine: Engine, sender: Sender, limits: Limits, hook: Hook | None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        engine: Engine,
+        sender: Sender,
+        limits: Limits,
+        hook: Hook | None,
+        on_undelivered: OnUndelivered | None = None,
+    ) -> None:
         self.engine = engine
         super().__init__(backend.loop, backend.new_waiter)
         self.running = backend.running
         self.now = backend.now
         self.callbacks: deque[Callable[[], object]] = deque()  # of receipts settled in this turn
         self.reporter = None if hook is None else Reporter(hook)
+        self.complaints = Complaints(backend.now, sender, hook, self.callbacks.append)
+        self.undelivered = Undelivered(on_undelivered, self.complaints, self.callbacks.append)
+        self._accumulator = engine.accumulator
         self._backend = backend
         self._wake = backend.wake
         self._timer = Timer(backend.new_waiter)
@@ -108,8 +122,10 @@ class Runtime(Steps):
             await self.workers.give_grace()
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
-                if self.step(self.engine.give_up_on, batch, error, now) and self.reporter is not None:
-                    self.reporter.answers.append((batch, now - began_at, error))
+                if self.step(self.engine.give_up_on, batch, error, now):
+                    self._complain_of(batch, error, Signal(failure=error))
+                    if self.reporter is not None:
+                        self.reporter.answers.append((batch, now - began_at, error))
             self.turn()
         self.turn()  # what was put off, and callbacks of records that were settled before
         return True
@@ -133,7 +149,11 @@ class Runtime(Steps):
 
     def salvage(self, cause: str, *, maybe: bool = False) -> None:
         """Settle everything, and wake everybody."""
-        self._wake(self.engine.salvage(self.now(), cause, maybe=maybe))
+        self.complaints.ended_by = cause
+        found = self.engine.salvage(self.now(), cause, maybe=maybe)
+        if not self.forked:  # else they are the parent's
+            self.undelivered.look_at(found)
+        self._wake(found)
         for waiter in self._places.values():
             if not waiter.done():
                 waiter.set_result(None)
@@ -159,10 +179,11 @@ class Runtime(Steps):
         """Take the answer to a call, or what it raised."""
         if self.broken is not None:
             return
-        given_up = not batch.entries
         now = self.now()
-        self.step(self.engine.settle, batch, answer, now, random())  # noqa: S311  # jitter, not a secret
-        if self.reporter is not None and not given_up:
+        signal = self.step(self.engine.settle, batch, answer, now, random())  # noqa: S311  # jitter, not a secret
+        if signal is not GOOD or isinstance(answer, Exception):
+            self._complain_of(batch, answer, signal)
+        if self.reporter is not None and batch.entries:  # else it was given up on
             self.reporter.answers.append((batch, now - began_at, answer))
         self.turn()
 
@@ -174,10 +195,10 @@ class Runtime(Steps):
             if self.broken is not None:
                 return
             plan, again = self.step(self._do_what_is_to_be_done)
+            if self._breakers_moved:
+                self._complain_of_breakers()
             if self.reporter is not None:
                 self.reporter.tell(plan.batches, self._breakers_moved)
-            elif self._breakers_moved:
-                self._breakers_moved.clear()
             if self.callbacks and not self._calling_back:
                 self._call_back()
 
@@ -185,12 +206,34 @@ class Runtime(Steps):
         plan = self.engine.poll(self.now())
         for batch in plan.batches:
             self.workers.dispatch(batch)
+        if self._accumulator.failed:
+            self._accumulator.failed = False
+            self.undelivered.look_at(plan.settled)
         self._wake(plan.settled)
-        again = bool(self._places) and self._give_places((*plan.admitted, *plan.settled))
+        again = False
+        if self._places:
+            again = self._give_places((*plan.admitted, *plan.settled))
         if plan.ask_again_at < self._timer.armed_at:
             self._timer.wake()
         self.engine.done()
         return plan, again
+
+    def _complain_of(self, batch: Batch, answer: Any, signal: Signal | None) -> None:
+        if not batch.entries and not isinstance(answer, TimeoutError):
+            return
+        last = next(reversed(self._accumulator.backoffs), None)
+        at = None if last is None or last.lane is not batch.lane else last.at
+        if self._accumulator.failed:  # those it has settled are looked at next
+            self.complaints.told = batch.attempt
+        self.complaints.call(batch, answer, signal, at)
+
+    def _complain_of_breakers(self) -> None:
+        now = self.now()
+        for change in self._breakers_moved:
+            seconds = self._accumulator.breakers.open_until(change) - now
+            self.complaints.breaker(change, seconds)
+        if self.reporter is None:
+            self._breakers_moved.clear()
 
     def _give_places(self, units: Sequence[Unit]) -> bool:
         """Wake those who have a place now; return whether one was taken back from somebody cancelled meanwhile."""
@@ -216,6 +259,7 @@ class Runtime(Steps):
         self._finished = True
         if self.reporter is not None:
             self.reporter.cut_off(self.now())
+        self.callbacks.append(self.complaints.finish)
         if not self._calling_back:
             self._call_back()
 
@@ -269,6 +313,7 @@ class Runtime(Steps):
         """Give a record its outcome that was never accepted."""
         entry.verdict = outcome
         entry.state = State.SETTLED
+        self.undelivered.look_at((entry,))
         self._wake((entry,))
 
     async def place_for(self, unit: Unit) -> None:
@@ -276,13 +321,15 @@ class Runtime(Steps):
         self._places[unit] = place = self.new_waiter()
         await place
 
-    def withdraw(self, unit: Unit, cause: str = "withdrawn by its caller") -> bool:
+    def withdraw(self, unit: Unit, cause: str = WITHDRAWN) -> bool:
         """Take a unit back, if no call carries it. In the middle of a step nobody can say, so then it is not."""
         if self.open_in is IN_STEP:
             return False
         self.catch_up()
         if self.broken is not None:
             return False
+        if cause is WITHDRAWN:  # else it is a receipt given before, and nobody is told
+            self.undelivered.spare(unit.members)
         withdrawn = self.step(self.engine.withdraw, unit, self.now(), cause)
         self.turn()
         return withdrawn
@@ -295,11 +342,13 @@ class Runtime(Steps):
         if self.broken is not None:
             return
         for unit in units:
-            withdrawn = unit.state is not State.SETTLED and self.step(self.engine.withdraw, unit, self.now())
-            if withdrawn or self.reporter is None:
-                continue
+            late = unit.state is State.SETTLED  # in the very turn in which its caller was cancelled
+            withdrawn = not late and self.step(self.engine.withdraw, unit, self.now())
             for entry in unit.members:
-                if entry.state is State.SETTLED:  # in the very turn in which its caller was cancelled
+                (self.undelivered.missed if late else forsake)(entry)
+                if withdrawn or self.reporter is None:
+                    continue
+                if late:
                     self.reporter.unseen.append(entry)
                 else:
                     attach(entry, Note(self.reporter.unseen, entry))

@@ -18,6 +18,7 @@ from batcher._shell.lifespan import Lifespan
 from batcher._shell.runtime import Runtime
 from batcher._shell.statistics import Statistics, accepted, statistics_of
 from batcher._shell.steps import IN_STEP, NOWHERE
+from batcher._shell.undelivered import OnUndelivered, as_on_undelivered
 from batcher._shell.waiting import AllSettled
 from batcher._shell.workers import Sender
 from batcher.errors import BatcherClosed, BatcherNotOpen
@@ -39,6 +40,7 @@ class Shell:
         limits: Limits | None,
         deadline: Seconds | None,
         on_event: Hook | Sequence[Hook] | None,
+        on_undelivered: OnUndelivered | None = None,
         atomic: bool = False,
     ) -> None:
         for name, value, expected in (
@@ -52,6 +54,7 @@ class Shell:
         self._limits = limits or Limits()
         self._deadline = None if deadline is None else to_seconds("deadline", deadline)
         self._on_event = as_hook(on_event)
+        self._on_undelivered = as_on_undelivered(on_undelivered)
         self._capture = capture_of(self._on_event)
         policy, retry = auto_batch or AutoBatchPolicy(), retry or RetryPolicy()
         self._engine = Engine(policy, retry, self._limits, sender.rules, atomic=atomic, numbers=_numbers)
@@ -74,7 +77,7 @@ class Shell:
     async def _start(self) -> None:
         backend = current_backend()
         self._post = backend.post
-        runtime = Runtime(backend, self._engine, self._sender, self._limits, self._on_event)
+        runtime = Runtime(backend, self._engine, self._sender, self._limits, self._on_event, self._on_undelivered)
         self._lifespan = Lifespan(runtime, backend.new_host(), self._limits.shutdown_timeout)
         self._runtime = runtime
         await self._lifespan.begin()

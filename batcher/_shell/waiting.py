@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
@@ -20,6 +20,19 @@ def attach(entry: Entry, waiter: Waiter) -> None:
         present.add(waiter)
     else:
         entry.waiter = Several(present, waiter)
+
+
+def has_reader(entry: Entry) -> bool:
+    """Return whether somebody waits for the outcome of *entry*, or has a callback called with it.
+
+    That :class:`AllSettled` watches it says nothing: a flush, or the end of the batcher, looks at no outcome.
+    """
+    waiter = entry.waiter
+    return any(map(_reads, waiter.all())) if isinstance(waiter, Several) else _reads(waiter)
+
+
+def _reads(waiter: Waiter | None) -> bool:
+    return waiter is not None and not isinstance(waiter, (AllSettled, _Forsaken)) and not waiter.done()
 
 
 class Listener:
@@ -44,6 +57,10 @@ class Several(Listener):
         """Take one more in, and drop those who gave up."""
         self._waiters = [each for each in self._waiters if not each.done()]
         self._waiters.append(waiter)
+
+    def all(self) -> list[Waiter]:
+        """Return them."""
+        return self._waiters
 
     def set_result(self, result: None, /) -> None:
         """Tell them all."""
@@ -82,6 +99,29 @@ class AllSettled(Listener):
                 return
         self._over = True
         self._waiters.set_result(None)
+
+
+class _Forsaken(Listener):
+    """Nobody, in the place of a caller who was cancelled."""
+
+    __slots__ = ()
+
+    def set_result(self, result: None, /) -> None:
+        """Do nothing."""
+
+
+_FORSAKEN: Final = _Forsaken()
+
+
+def forsake(entry: Entry) -> None:
+    """Note that the caller of *entry* was cancelled: nobody sees its outcome."""
+    attach(entry, _FORSAKEN)
+
+
+def is_forsaken(entry: Entry) -> bool:
+    """Return whether :func:`forsake` was called for *entry*."""
+    waiter = entry.waiter
+    return waiter is _FORSAKEN or (isinstance(waiter, Several) and _FORSAKEN in waiter.all())
 
 
 class Note(Listener):

@@ -14,7 +14,6 @@ from batcher._core.batches import Batch
 from batcher._core.sound import sound
 from batcher._shell.backend.waiters import AwaitableWaiter, Backend, in_cancelled_scope
 from batcher._shell.hooks import Around, stops_programs
-from batcher._shell.reporting import log_raise
 from batcher._shell.timer import Timer
 from batcher.destinations.protocol import Verifier
 from batcher.outcomes import Refused, Retry
@@ -191,7 +190,6 @@ class WorkerPool:
         except (Retry, Refused) as error:
             return error
         except Exception as error:
-            log_raise(error, len(batch.entries))
             return error
         except BaseException as error:
             if stops_programs(error):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from batcher._core.model.attempts import NEVER_BLOCKED, Attempt
 from batcher._core.model.breakers import Breaker
@@ -95,6 +95,7 @@ class Entry:
     accepted_at: float
     attempt: Attempt  # the last
     verdict: Any  # once settled: a plain value v, which means Written(data=v), or an Outcome
+    handed_out: ClassVar[bool] = False  # its caller holds it, and may never await it
 
     @property
     def submitted(self) -> Any:
