@@ -120,7 +120,7 @@ class Complaints:
                     "a call with %d records raised %s%s", len(batch.sent), type(answer).__name__, _place(answer)
                 )
             return
-        raised = isinstance(cause, BaseException) and cause is answer
+        raised = cause is answer and getattr(answer, "__traceback__", None) is not None  # else it was cut off by us
         if not self._calls and not raised:
             return
         again, ended = 0, OrderedDict[str, int]()

@@ -12,8 +12,10 @@ class EventLog:
     """A hook that logs each event in one line: codes and counts, never payloads.
 
     Use it as ``on_event=EventLog()``, or next to others as ``on_event=[EventLog(), telemetry]``. Records that will be
-    sent again, outcomes that a cancelled caller did not see, and circuit breakers that move are at least INFO; unknown
-    outcomes, calls that failed as a whole, and breakers that open are at least WARNING; the rest has *level*.
+    sent again, outcomes that a cancelled caller did not see, and circuit breakers that try are at least INFO; what is
+    unknown or not written (a refused token, say), calls that failed as a whole, and breakers that open or close are at
+    least WARNING; the rest has *level*. The lines that are written without any hook have the same levels; those about
+    calls and breakers are left to this one, if there is one, so that nothing stands there twice.
 
     What a line says is also in attributes of its log record, as far as the event has it: ``batcher_event``,
     ``batcher_batch``, ``batcher_lane``, ``batcher_flush_reason``, ``batcher_records``, ``batcher_bytes``,
@@ -57,7 +59,8 @@ class EventLog:
 
 
 def _severity(event: Event) -> int:
-    if event.failure is not None or event.outcomes.get("unknown") or event.state == "open":
+    lost = event.outcomes.get("unknown") or event.outcomes.get("not_written")
+    if event.failure is not None or lost or event.state in ("open", "closed"):
         return logging.WARNING
     if event.retried or event.kind in (EventKind.DETACHED, EventKind.BREAKER):
         return logging.INFO

@@ -123,7 +123,7 @@ class Runtime(Steps):
             for batch, began_at, error in self.workers.cancel_late():
                 now = self.now()
                 if self.step(self.engine.give_up_on, batch, error, now):
-                    self._complain_of(batch, error, Signal(failure=error))
+                    self._complain_of(batch, None, Signal(failure=error))
                     if self.reporter is not None:
                         self.reporter.answers.append((batch, now - began_at, error))
             self.turn()
@@ -219,8 +219,8 @@ class Runtime(Steps):
         return plan, again
 
     def _complain_of(self, batch: Batch, answer: Any, signal: Signal | None) -> None:
-        if not batch.entries and not isinstance(answer, TimeoutError):
-            return
+        if answer is not None and not batch.entries:
+            return  # it was given up on, and that was said then
         last = next(reversed(self._accumulator.backoffs), None)
         at = None if last is None or last.lane is not batch.lane else last.at
         if self._accumulator.failed:  # those it has settled are looked at next

@@ -96,7 +96,9 @@ class Shell:
         lifespan: Lifespan | None = getattr(self, "_lifespan", None)  # not there if a wrong argument was refused
         if lifespan is not None and lifespan.open and not (self._runtime is not None and self._runtime.forked):
             way_out = f"use it as 'async with {type(self).__name__}(...)'"
-            warnings.warn(f"unclosed {self!r}: {way_out}", ResourceWarning, source=self, stacklevel=1)
+            # What Python hides by default is no place for records that are lost.
+            kind = RuntimeWarning if self._engine.pending else ResourceWarning
+            warnings.warn(f"unclosed {self!r}: {way_out}", kind, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         state = "not entered" if self._lifespan is None else "open" if self._lifespan.open else "closed"

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-from batcher._core.verdicts import listed, named_among, plain, read
-from batcher.outcomes import Outcome, Refused, Retry, Unknown, Verdict, describe_cause
+from batcher._core.verdicts import named_among, plain, read
+from batcher.outcomes import Outcome, Refused, Retry, Unknown, Verdict
 from batcher.policies import LaneRules
 
 logger = logging.getLogger("batcher")
@@ -24,7 +24,6 @@ VerifyFunction: TypeAlias = Callable[[Any, list[R]], Awaitable[Sequence[T | Outc
 
 
 _WRITE, _VERIFY = "the write function", "verify()"
-_NO_VERDICT = (Awaitable, type)
 
 
 class Function:
@@ -38,7 +37,7 @@ class Function:
         self.write = write
         self.ask = ask
         self._rules = LaneRules(verifiable=ask is not None)
-        self._complaints: set[tuple[str, str]] = set()
+        self._complained = False
 
     def rules(self, lane: Hashable) -> LaneRules:
         """Return no limits beyond those of the policy."""
@@ -48,14 +47,12 @@ class Function:
         """Make one call."""
         answer: Any = self.write(lane, list(items))
         if not isawaitable(answer):
-            return self._not_async(_WRITE, len(items))
+            return _not_async(_WRITE, len(items))
         try:
             answer = await answer
         except Refused as refused:
             self._check_names(refused, len(items))
             raise
-        if type(answer) is not list or len(answer) != len(items) or issubclass(type(answer[0]), _NO_VERDICT):
-            self._check(_WRITE, answer, len(items))
         if all_or_none:
             _check_whole(answer, len(items))
         checked: Sequence[Verdict] = answer
@@ -66,39 +63,27 @@ class Function:
         assert self.ask is not None, "rules() says so"
         answer: Any = self.ask(lane, list(items))
         if not isawaitable(answer):
-            return self._not_async(_VERIFY, len(items))
-        answer = await answer
-        self._check(_VERIFY, answer, len(items))
-        checked: Sequence[Outcome] = answer
+            return _not_async(_VERIFY, len(items))
+        checked: Sequence[Outcome] = await answer
         return checked
 
-    def _not_async(self, who: str, count: int) -> list[Unknown]:
-        # It has run already, so what it wrote is written; only the answer cannot be awaited.
-        words = f"{who} is not async: define it with 'async def'"
-        self._complain(who, "not async", words, count)
-        return [Unknown(words)] * count
-
-    def _check(self, who: str, answer: Any, count: int) -> None:
-        """Log if an answer cannot be used. What is made of it is for the core.
-
-        Of its items only the first is looked at, which is enough to see a function that awaits none of its own calls.
-        """
-        verdicts = listed(answer, count, who)
-        if isinstance(verdicts, Unknown):
-            self._complain(who, "no such list", describe_cause(verdicts.cause), count)
-        elif verdicts and isinstance(verdicts[0], _NO_VERDICT) and isinstance(fate := read(verdicts[0], who), Unknown):
-            self._complain(who, "no verdict", describe_cause(fate.cause), count)
-
     def _check_names(self, refused: Refused, count: int) -> None:
-        if nobody := len(refused.named) - len(named_among(refused, count)):
-            words = f"{_WRITE} raised Refused(named=...) with {nobody} positions that are none of the batch"
-            self._complain(_WRITE, "names nobody", words, count)
+        # Once: whoever makes this mistake makes it in every call, and no outcome tells of it.
+        nobody = len(refused.named) - len(named_among(refused, count))
+        if nobody and not self._complained:
+            self._complained = True
+            logger.warning(
+                "%s raised Refused(named=...) with %d positions that are none of the batch (a call with %d records; "
+                "such trouble is not logged again)",
+                _WRITE,
+                nobody,
+                count,
+            )
 
-    def _complain(self, who: str, trouble: str, words: str, count: int) -> None:
-        # Once: whoever makes this mistake makes it in every call, and the outcomes tell everybody.
-        if (who, trouble) not in self._complaints:
-            self._complaints.add((who, trouble))
-            logger.warning("%s (a call with %d records; such trouble is not logged again)", words, count)
+
+def _not_async(who: str, count: int) -> list[Unknown]:
+    # It has run already, so what it wrote is written; only the answer cannot be awaited.
+    return [Unknown(f"{who} is not async: define it with 'async def'")] * count
 
 
 def _check_whole(answer: Any, count: int) -> None:

@@ -120,11 +120,11 @@ async def test_the_outcome_that_a_cancelled_caller_did_not_see_is_logged(caplog)
         (Event(kind=EventKind.BREAKER, scope="lane", key="a", state="open"), WARNING, "a lane is open"),
         (Event(kind=EventKind.BREAKER, state="open", cause="503"), WARNING, "a lane is open, the last call: 503"),
         (Event(kind=EventKind.BREAKER, scope="lane", state="half_open"), INFO, "a lane is half-open"),
-        (Event(kind=EventKind.BREAKER, scope="destination", state="closed"), INFO, "the destination is closed"),
+        (Event(kind=EventKind.BREAKER, scope="destination", state="closed"), WARNING, "the destination is closed"),
     ],
 )
 def test_a_breaker_that_moves_is_logged(event, level, line, caplog):
-    """One that opens is a WARNING."""
+    """One that opens is a WARNING, and so is that it is over: who reads no more than those would wait for it."""
     caplog.set_level(DEBUG)
     EventLog()(event)
     assert lines_of(caplog) == [(level, f"the circuit breaker of {line}")]
