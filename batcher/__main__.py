@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             of_commands[arguments.command].error(f"unrecognized arguments: {' '.join(names)}")
     except SystemExit as stop:  # argparse has printed the help or the problem
         return int(stop.code or 0)
+    # On stderr, as all that is no result: why records are not written, as the library says it. (Some set their own.)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
         return int(arguments.run(arguments))
     except CommandError as error:

@@ -328,9 +328,9 @@ class Runtime(Steps):
         self.catch_up()
         if self.broken is not None:
             return False
-        if cause is WITHDRAWN:  # else it is a receipt given before, and nobody is told
-            self.undelivered.spare(unit.members)
         withdrawn = self.step(self.engine.withdraw, unit, self.now(), cause)
+        if withdrawn and cause is WITHDRAWN:  # else it is a receipt given before, and nobody is told
+            self.undelivered.spare(unit.members)
         self.turn()
         return withdrawn
 

@@ -56,7 +56,7 @@ class Undelivered:
         self._told: set[Entry] = set()  # the caller is told in another way, in this very turn
 
     def spare(self, entries: Iterable[Entry]) -> None:
-        """The caller of *entries*, to be settled next, is told by what withdraws them."""
+        """The caller of *entries*, withdrawn in this turn, is told so."""
         self._told.update(entries)
 
     def look_at(self, settled: Iterable[Entry]) -> None:
