@@ -6,6 +6,7 @@ told, outside of steps, because whoever handles it may submit to the very batche
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -42,10 +43,12 @@ class Throttle:
     """Writes one line per kind and minute, and says in the next how many it has kept back.
 
     :param now: the clock of the batcher, in seconds
+    :param to: where they go
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], to: logging.Logger = logger) -> None:
         self._now = now
+        self._to = to
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()  # the one that was written first in front
 
     def write(self, kind: Hashable, line: str) -> None:
@@ -61,14 +64,18 @@ class Throttle:
         more = 0 if known is None else known.suppressed
         self._kinds[kind] = _Kind(now)
         self._kinds.move_to_end(kind)
-        _emit(f"{line} ({more} more like this since the last line)" if more else line)
+        self._emit(f"{line} ({more} more like this since the last line)" if more else line)
 
     def finish(self) -> None:
         """Say how many lines were kept back and followed by none."""
         kept = sum(kind.suppressed for kind in self._kinds.values())
         self._kinds.clear()
         if kept:
-            _emit(f"{kept} more lines like these were kept back in the last minute")
+            self._emit(f"{kept} more lines like these were kept back in the last minute")
+
+    def _emit(self, line: str) -> None:
+        with suppress(Exception):  # of a handler: its own affair, and there is nowhere left to tell
+            self._to.warning("%s", line)
 
     def _forget(self, now: float) -> None:
         # Those with something kept back stay a while longer, so that it is said if it comes again.
@@ -78,7 +85,7 @@ class Throttle:
                 return
             self._kinds.popitem(last=False)
             if kind.suppressed:
-                _emit(f"{kind.suppressed} more lines like one of {now - kind.since:.0f} s ago were kept back")
+                self._emit(f"{kind.suppressed} more lines like one of {now - kind.since:.0f} s ago were kept back")
 
 
 class Complaints:
@@ -99,7 +106,7 @@ class Complaints:
     ) -> None:
         self._now = now
         self._later = later
-        self._names_lanes = hasattr(sender, "encode")  # the key of a lane of a function is its user's, and may say more
+        self._names_objects = hasattr(sender, "encode")  # records and keys of a function are its user's own
         self._where = _name_of(sender)
         self._calls = not getattr(hook, "logs", False)
         self._throttle = Throttle(now)
@@ -138,7 +145,7 @@ class Complaints:
             parts.append(f"the lane pauses for {batch.lane.paused_until - now:.3g} s")
         reason = _shown(cause)
         verb = f"raised {reason}{_place(cause)}" if raised else f"failed ({reason})"
-        kind = ("call", self._about(batch.lane.key), _short(reason), not again)
+        kind = ("call", self._about_record(batch.sent[0]), _short(reason), not again)
         self._write(kind, f"{kind[1]}: a call with {len(batch.sent)} records {verb}: {', '.join(parts)}")
 
     def breaker(self, change: Change, seconds: float) -> None:
@@ -151,10 +158,10 @@ class Complaints:
         kind = ("breaker", about, change.of_all, change.state)
         self._write(kind, f"{about}: the circuit breaker of {whose} is {change.state}{how_long}")
 
-    def lost(self, key: Hashable, fate: Outcome, count: int, *, unseen: bool) -> None:
+    def lost(self, entry: Entry, fate: Outcome, count: int, *, unseen: bool) -> None:
         """Complain of records that ended without a call that is complained of; or without anybody who sees it."""
         reason = _reason_of(fate)
-        about = self._about(key)
+        about = self._about_record(entry)
         seen = " and nobody awaits them" if unseen else ""
         kind = ("lost", about, fate.kind, _short(reason), unseen)
         self._write(kind, f"{about}: {count} records are {fate.kind.replace('_', ' ')}{seen} ({reason})")
@@ -170,8 +177,11 @@ class Complaints:
     def _write(self, kind: Hashable, line: str) -> None:
         self._later(partial(self._throttle.write, kind, line))
 
-    def _about(self, key: Hashable) -> str:
-        name = getattr(key, "object", None) if self._names_lanes else None
+    def _about_record(self, entry: Entry) -> str:
+        return self._about(entry.submitted)
+
+    def _about(self, what: object) -> str:
+        name = getattr(what, "object", None) if self._names_objects else None
         return f"{self._where}, {_printable(name)}" if isinstance(name, str) else self._where
 
 
@@ -222,8 +232,3 @@ def _place(error: object) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-def _emit(line: str) -> None:
-    with suppress(Exception):  # of a handler: its own affair, and there is nowhere left to tell
-        logger.warning("%s", line)

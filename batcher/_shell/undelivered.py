@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
@@ -94,10 +94,10 @@ class Undelivered:
                 return
         elif not unseen:
             return  # a rejection that a caller is told, or the function
-        key: Hashable = entry.lane.key if hasattr(entry, "lane") else None
-        kind = (id(key), type(fate), str(cause) if isinstance(cause, str) else type(cause), unseen)
-        lost.setdefault(kind, [key, fate, 0, unseen])[2] += 1
+        lane = id(entry.lane) if hasattr(entry, "lane") else None
+        kind = (lane, type(fate), str(cause) if isinstance(cause, str) else type(cause), unseen)
+        lost.setdefault(kind, [entry, fate, 0, unseen])[2] += 1
 
     def _complain(self, lost: dict[tuple[Any, ...], list[Any]]) -> None:
-        for key, fate, count, unseen in lost.values():
-            self._complaints.lost(key, fate, count, unseen=unseen)
+        for entry, fate, count, unseen in lost.values():
+            self._complaints.lost(entry, fate, count, unseen=unseen)

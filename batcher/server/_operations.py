@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -10,8 +11,9 @@ from uuid import uuid4
 import anyio
 import attrs
 
+from batcher._shell.complaints import Throttle
 from batcher.server._fates import Fate
-from batcher.server._problems import timestamp
+from batcher.server._problems import logger, timestamp
 from batcher.server._requests import Installation
 
 # The schema demands one; there is nothing here for it to tell apart.
@@ -37,6 +39,8 @@ class Operation:
     unsettled: int = 0
     takes_more: bool = False
     """Whether records may still join."""
+    unseen: bool = False
+    """Whether nobody is answered with its fates, so that those which are none to hope for are logged."""
     ended: float | None = None
     """On the clock of the event loop."""
 
@@ -127,12 +131,22 @@ class Operations:
         self._ended: dict[str, Operation] = {}  # in the order in which they ended
         self._records = 0  # of the ended ones
         self._number = 0
+        self._complaints = Throttle(timer, logger)
 
-    def begin(self, installation: Installation, object: str, *, is_batch: bool, takes_more: bool = False) -> Operation:
+    def begin(
+        self,
+        installation: Installation,
+        object: str,
+        *,
+        is_batch: bool,
+        takes_more: bool = False,
+        unseen: bool = False,
+    ) -> Operation:
         """Open an operation."""
         self._number += 1
         operation = Operation(str(uuid4()), self._number, installation, object, is_batch, self._clock(), self._timer())
         operation.takes_more = takes_more
+        operation.unseen = unseen
         self._by_id[operation.id] = operation
         self._by_installation.setdefault(installation, {})[operation.number] = operation
         return operation
@@ -151,7 +165,26 @@ class Operations:
         operation.ended = self._timer() - ago
         self._ended[operation.id] = operation
         self._records += len(operation.fates)
+        if operation.unseen:
+            self._complain_of(operation)
         self._forget_old()
+
+    def finish(self) -> None:
+        """Say how many lines were kept back."""
+        self._complaints.finish()
+
+    def _complain_of(self, operation: Operation) -> None:
+        failed = [fate for fate in operation.fates if fate is not None and not fate.ok]
+        if failed:
+            kinds = Counter(fate.outcome for fate in failed)
+            codes = sorted({error.code for fate in failed for error in fate.errors if error.code is not None})[:5]
+            counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            line = (
+                f"operation {operation.id} on {operation.object}: of {len(operation.fates)} records {counts}"
+                f"{', codes ' if codes else ''}{', '.join(codes)}"
+            )
+            kind = (operation.installation, operation.object, *kinds, *codes)
+            self._complaints.write(kind, line if line.isprintable() else ascii(line))
 
     def find(self, project: str, operation_id: str) -> Operation | None:
         """Return an operation of this project."""

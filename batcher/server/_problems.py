@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 
 from batcher.events import Event
-from batcher.outcomes import NotWritten, Unknown
 
 logger = logging.getLogger("batcher.server")
 
@@ -22,11 +21,8 @@ def log_failure(what: str, error: Exception) -> None:
 
 
 def log_event(event: Event) -> None:
-    """Log a call that did not do what it was made for. Counts only."""
-    unknown, not_written = event.outcomes.get(Unknown.kind, 0), event.outcomes.get(NotWritten.kind, 0)
-    if unknown or not_written:
-        logger.warning("of a call with %d records %d are unknown, %d not written", event.records, unknown, not_written)
-    elif event.retried:
+    """Log that records will be sent again. Counts only; of what is not written the batcher's own lines tell."""
+    if event.retried:
         logger.info("of a call with %d records %d will be sent again", event.records, event.retried)
 
 

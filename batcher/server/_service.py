@@ -102,6 +102,7 @@ class Service:
                 yield
         finally:
             self._running = False
+            self._operations.finish()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
@@ -267,7 +268,9 @@ class Service:
         self._making_room = False
 
     def _begin(self, request: WriteRequest) -> Operation:
-        operation = self._operations.begin(request.installation, request.object, is_batch=request.is_batch)
+        operation = self._operations.begin(
+            request.installation, request.object, is_batch=request.is_batch, unseen=request.asynchronous
+        )
         for _ in request.writes:
             operation.join()
         return operation

@@ -53,7 +53,7 @@ class Windows:
     def open(self, key: Key, closes_at: float) -> Window:
         """Open a window, and the operation of all who will join it."""
         installation, name, _, _ = key
-        operation = self._operations.begin(installation, name, is_batch=True, takes_more=True)
+        operation = self._operations.begin(installation, name, is_batch=True, takes_more=True, unseen=True)
         window = self._open[key] = Window(operation, closes_at)
         self._closings.schedule(key, closes_at)
         return window
@@ -94,6 +94,11 @@ class _WindowLane:
 
     window: Key
     lane: Hashable
+
+    @property
+    def object(self) -> str:
+        """What its writes are about: log lines name it."""
+        return self.window[1]
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from batcher import BatcherClosed, Limits, NotWritten, Refused, Rejected, Retry, Unknown, Writer, Written
+from batcher import BatcherClosed, ErrorDetail, Limits, NotWritten, Refused, Rejected, Retry, Unknown, Writer, Written
 from batcher.destinations import SQLite
 from batcher.policies import LaneRules
 from batcher.server import write_api
@@ -394,3 +394,35 @@ async def test_a_window_does_not_learn_from_the_calls_of_windows_before_it():
         await anyio.sleep(2 * MINUTE)
         status = (await client.operation(operation_id))["status"]
     assert (status, len(destination.calls)) == ("success", 6)
+
+
+@pytest.mark.parametrize("request_of", FORMS, ids=["single", "window", "batch", "group"])
+async def test_an_asynchronous_record_that_fails_is_a_line_with_object_operation_and_code(request_of, caplog):
+    """Nobody is answered with it. And no word of the provider, who may quote the record."""
+    refusals = [[Rejected(ErrorDetail("no hunter2", code="DUPLICATE"))]] * 3
+    async with serving(Scripted(*refusals)) as client:
+        operation_id = await client.accepted(request_of)
+        await anyio.sleep(HOUR)
+        await client.operation(operation_id)
+        lines = [each.getMessage() for each in caplog.records if each.name == "batcher.server"]
+    assert lines == [f"operation {operation_id} on contacts: of 1 records 1 rejected, codes DUPLICATE"]
+    assert "hunter2" not in caplog.text
+
+
+async def test_operations_that_fail_alike_are_one_line_a_minute(caplog):
+    """A thousand of them fill no disk; how many there were is said."""
+    async with serving(Scripted(*[[Rejected(ErrorDetail("no", code="DUPLICATE"))]] * 5)) as client:
+        for _ in range(5):
+            await client.accepted(asynchronous(create()))
+            await anyio.sleep(1)
+        await client.write(create())
+    lines = [each.getMessage() for each in caplog.records if each.name == "batcher.server"]
+    assert len(lines) == 2
+    assert lines[1] == "4 more lines like these were kept back in the last minute"
+
+
+async def test_a_synchronous_write_that_fails_is_no_line_of_the_server(caplog):
+    """Its caller is told."""
+    async with serving(Scripted([Rejected(ErrorDetail("no", code="DUPLICATE"))])) as client:
+        await client.write(create())
+    assert [each for each in caplog.records if each.name.startswith("batcher")] == []

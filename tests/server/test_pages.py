@@ -223,8 +223,8 @@ async def test_the_log_says_how_many_records_a_call_left_in_doubt(caplog):
     async with serving(destination) as client:
         await client.write(create(email="ada@example.com"))
         await client.write(create(email="ada@example.com"))
-    assert "of a call with 1 records 1 are unknown, 0 not written" in caplog.text
-    assert "of a call with 1 records 0 are unknown, 1 not written" in caplog.text
+    assert "Scripted, contacts: a call with 1 records failed (lost): 1 unknown" in caplog.text
+    assert "Scripted, contacts: a call with 1 records failed (busy): 1 not_written" in caplog.text
     assert "ada@" not in caplog.text
 
 
