@@ -112,7 +112,8 @@ async def test_p22_a_lane_and_a_record_of_a_batcher_are_not_named(caplog):
     class Key:
         object = POISON
 
-    async with Batcher(of("refused token"), auto_batch=AutoBatchPolicy(max_delay=0), retry=RETRY) as batcher:
+    api = Api(*[lambda records: [NotWritten("HTTP 401")] * len(records)] * 99)
+    async with Batcher(api, auto_batch=AutoBatchPolicy(max_delay=0), retry=RETRY) as batcher:
         for _ in range(8):
             await batcher.submit_all([Key(), Key()], key=Key())
         for _ in range(8):

@@ -145,7 +145,7 @@ class Complaints:
             parts.append(f"the lane pauses for {batch.lane.paused_until - now:.3g} s")
         reason = _shown(cause)
         verb = f"raised {reason}{_place(cause)}" if raised else f"failed ({reason})"
-        kind = ("call", self._about_record(batch.sent[0]), _short(reason), not again)
+        kind = ("call", self.about(batch.sent[0]), _short(reason), not again)
         self._write(kind, f"{kind[1]}: a call with {len(batch.sent)} records {verb}: {', '.join(parts)}")
 
     def breaker(self, change: Change, seconds: float) -> None:
@@ -161,7 +161,7 @@ class Complaints:
     def lost(self, entry: Entry, fate: Outcome, count: int, *, unseen: bool) -> None:
         """Complain of records that ended without a call that is complained of; or without anybody who sees it."""
         reason = _reason_of(fate)
-        about = self._about_record(entry)
+        about = self.about(entry)
         seen = " and nobody awaits them" if unseen else ""
         kind = ("lost", about, fate.kind, _short(reason), unseen)
         self._write(kind, f"{about}: {count} records are {fate.kind.replace('_', ' ')}{seen} ({reason})")
@@ -177,7 +177,8 @@ class Complaints:
     def _write(self, kind: Hashable, line: str) -> None:
         self._later(partial(self._throttle.write, kind, line))
 
-    def _about_record(self, entry: Entry) -> str:
+    def about(self, entry: Entry) -> str:
+        """Return the destination, and the object that *entry* is one of, as far as it may be shown."""
         return self._about(entry.submitted)
 
     def _about(self, what: object) -> str:

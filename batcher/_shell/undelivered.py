@@ -94,8 +94,12 @@ class Undelivered:
                 return
         elif not unseen:
             return  # a rejection that a caller is told, or the function
-        lane = id(entry.lane) if hasattr(entry, "lane") else None
-        kind = (lane, type(fate), str(cause) if isinstance(cause, str) else type(cause), unseen)
+        kind = (
+            self._complaints.about(entry),
+            type(fate),
+            str(cause) if isinstance(cause, str) else type(cause),
+            unseen,
+        )
         lost.setdefault(kind, [entry, fate, 0, unseen])[2] += 1
 
     def _complain(self, lost: dict[tuple[Any, ...], list[Any]]) -> None:
