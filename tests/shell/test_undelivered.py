@@ -285,3 +285,54 @@ def test_a_batcher_dropped_with_records_warns_where_python_shows_it(pending):
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
     finally:
         loop.close()
+
+
+async def test_a_call_that_is_given_up_on():
+    """Its records are unknown before it has ended."""
+    sink = Sink()
+    limits = Limits(call_timeout=5)
+    async with Batcher(Api(seconds=60), auto_batch=NOW, limits=limits, on_undelivered=sink) as batcher:
+        batcher.submit_nowait("a")
+        await anyio.sleep(6)
+        assert [told[:2] for told in sink.told] == [("a", "unknown")]
+
+
+async def test_a_record_that_waits_for_a_place_until_its_deadline():
+    """Its receipt comes with the outcome in it; whoever does not look hears of it."""
+    sink = Sink()
+    limits = Limits(max_pending_records=1, max_lane_records=1)
+    async with Batcher(Api(seconds=20), auto_batch=NOW, limits=limits, on_undelivered=sink) as batcher:
+        batcher.submit_nowait("a")
+        await batcher.enqueue("b", deadline=1)
+        await anyio.sleep(1)
+        assert sink.told == [("b", "not_written", 0)]
+
+
+async def test_a_record_that_is_refused_at_the_end_of_a_step():
+    """Submitted by a finalizer, say: its receipt was given before anybody could see that it is too large."""
+    sink = Sink()
+    policy = AutoBatchPolicy(max_bytes=10)
+    async with Batcher(Api(), auto_batch=policy, size_of=len, on_undelivered=sink) as batcher:
+        runtime = batcher._runtime
+        assert runtime is not None
+        runtime.step(batcher.submit_nowait, "a" * 11)
+        await anyio.sleep(1)
+        assert sink.told == [("a" * 11, "rejected", 0)]
+
+
+async def test_those_that_are_settled_because_a_step_was_cut_off():
+    """An interrupt in the middle of a step ends the batcher, and nobody awaits these."""
+    sink = Sink()
+
+    def interrupt() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(BaseException, match=r"cut off|division|cancel|^$"):
+        async with Batcher(Api(), auto_batch=LATER, on_undelivered=sink) as batcher:
+            batcher.submit_nowait("a")
+            runtime = batcher._runtime
+            assert runtime is not None
+            with pytest.raises(ZeroDivisionError):
+                runtime.step(interrupt)
+            await anyio.sleep(1)
+    assert sink.told == [("a", "not_written", 0)]
