@@ -117,8 +117,8 @@ async def test_b13_a_retry_lets_no_later_write_of_its_record_pass():
 @guards(
     "batcher._shell.runtime",
     "Runtime.run",
-    "if self.step(self.engine.give_up_on, batch, error, now) and",
-    broken="if False and",
+    "if self.step(self.engine.give_up_on, batch, error, now):",
+    broken="if False:",
 )
 @pytest.mark.parametrize("loss", ["the call times out", "the answer is lost", "verdicts in doubt"])
 async def test_b14_what_may_have_been_applied_is_not_sent_again(loss):
