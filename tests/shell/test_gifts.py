@@ -145,6 +145,7 @@ UNREADABLE: dict[str, Callable[[], Any]] = {
     "a Refused that names in a list": lambda: changed(Refused("no"), named=["a"]),
     "an outcome without errors": ForgetfulOutcome,
     "an error without an outcome": ForgetfulError,
+    "an error with none": lambda: changed(RecordRejected(Rejected("no")), outcome=5),
 }
 
 
