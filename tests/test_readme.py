@@ -7,15 +7,18 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from batcher.sandbox import HubSpotSandbox
 from tests.cli.serving import Server
@@ -88,6 +91,95 @@ def test_the_worker_drains_when_it_is_told_to_end(number, tmp_path):
     told = [int(line.split()[0]) for line in lines]
     assert sorted(told) == list(range(len(told)))
     assert len([line for line in lines if "is done" in line]) >= len(told) - 1, "one may have come a moment too late"
+
+
+# What stands around the handler of the README: a request whose record is in a call that hangs.
+HOSTED = """
+import logging
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+import anyio
+from batcher import Batcher, BatcherError, Limits
+
+logging.basicConfig()
+
+async def write(key, records):
+    print("called", flush=True)
+    await anyio.sleep_forever()
+
+@asynccontextmanager
+async def lifespan(app):
+    async with Batcher(write, limits=Limits(call_timeout=3600)) as app.state.crm:
+        ends_soon(app.state.crm)
+        yield
+
+async def signup(request):
+    try:
+        return PlainTextResponse(str(await app.state.crm.submit("ada")))
+    except BatcherError as error:
+        return PlainTextResponse(str(error), 503)
+
+app = Starlette(lifespan=lifespan, routes=[Route("/", signup)])
+"""
+
+
+def _hosted() -> str:
+    codes: list[str] = [code for code, _ in BLOCKS if "def ends_soon" in code]
+    (code,) = codes
+    assert "end_within(20)" in code
+    return code.replace("end_within(20)", "end_within(0.2)") + HOSTED
+
+
+def test_a_host_that_is_told_to_stop_answers_its_open_requests(tmp_path):
+    """The handler of the README under a real uvicorn: who waits is told within the bound, and the host ends."""
+    (tmp_path / "hosted.py").write_text(_hosted())
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        command = [sys.executable, "-m", "uvicorn", "hosted:app", "--fd", str(listener.fileno())]
+        with (tmp_path / "errors").open("w") as errors:
+            host = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                pass_fds=[listener.fileno()],
+            )
+    assert host.stdout is not None
+    bound = threading.Timer(60, host.kill)
+    bound.start()
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(httpx.get, url, timeout=60)
+            lines = iter(host.stdout.readline, "")
+            assert any(line == "called\n" for line in lines), (tmp_path / "errors").read_text()
+            host.send_signal(signal.SIGTERM)
+            told = answer.result()
+        code = host.wait()
+    finally:
+        bound.cancel()
+        host.kill()
+        host.stdout.close()
+    assert told.status_code == 503
+    assert "the shutdown timeout of 0.2 s passed" in told.text
+    assert code in (0, -signal.SIGTERM), "uvicorn raises the signal again when it is done"
+    logged = (tmp_path / "errors").read_text()
+    assert "the shutdown timeout of 0.2 s passed: 1 records are unknown, 0 are not written" in logged
+
+
+def test_an_app_with_that_handler_runs_in_a_test_client():
+    """Which enters the lifespan in another thread, where no handler can be set; the one before stays."""
+    names: dict[str, Any] = {}
+    exec(compile(_hosted(), "hosted.py", "exec"), names)
+    before = signal.getsignal(signal.SIGTERM)
+    with TestClient(names["app"]):
+        pass
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.fixture
