@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import repeat
-from typing import Generic, TypeVar
+from typing import Generic, Never, TypeVar
 
 from batcher._core.model.entries import NO_EXTRAS, Entry, Extras, LinkedEntry
 from batcher._shell.accepting import accept_all, accept_group, accept_in_turn, accept_now, extras_of
 from batcher._shell.hooks import linking
+from batcher._shell.misuse import (
+    check_batch_function,
+    check_many,
+    check_plain_function,
+    misplaced,
+    name_unhashable,
+)
 from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
@@ -67,15 +74,17 @@ class Batcher(Shell, Generic[R, T]):
         size_of: Callable[[R], int] | None = None,
         on_event: Hook | Sequence[Hook] | None = None,
         on_undelivered: OnUndelivered | None = None,
+        **misnamed: Never,
     ) -> None:
-        if not callable(write):
-            raise TypeError(f"write must be an async function of a key and a list of records, not {write!r}")
+        if misnamed:
+            raise misplaced(type(self).__name__, misnamed)
+        check_batch_function("write", write)
         if isinstance(retry, RetryPolicy) and retry.on_unknown == "verify" and verify is None:
             raise TypeError("RetryPolicy(on_unknown='verify') needs verify=, an async function that says what is there")
-        if verify is not None and not callable(verify):
-            raise TypeError(f"verify must be an async function of a key and a list of records, not {verify!r}")
-        if size_of is not None and not callable(size_of):
-            raise TypeError(f"size_of must be a function that returns the bytes of a record, not {size_of!r}")
+        if verify is not None:
+            check_batch_function("verify", verify)
+        if size_of is not None:
+            check_plain_function("size_of", size_of, "a function that returns the bytes of a record")
         function = Function(write, verify)
         super().__init__(
             function,
@@ -139,6 +148,8 @@ class Batcher(Shell, Generic[R, T]):
                 runtime.act_on(verb)
         except BaseException as error:
             runtime.cut_off(error, entry)
+            if isinstance(error, TypeError):
+                raise name_unhashable(error, key=key, identity=identity)  # noqa: B904
             raise
         try:
             await waiter
@@ -165,7 +176,10 @@ class Batcher(Shell, Generic[R, T]):
         :raises Overloaded: no place is free, or others wait for one
         """
         runtime = self._opened("submit_nowait()", waits=False)
-        return accept_now(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
+        try:
+            return accept_now(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
+        except TypeError as error:
+            raise name_unhashable(error, key=key, identity=identity)  # noqa: B904
 
     async def enqueue(
         self,
@@ -181,7 +195,10 @@ class Batcher(Shell, Generic[R, T]):
         :returns: the receipt; nobody needs to await it
         """
         runtime = await self._whole("enqueue()")
-        return await accept_in_turn(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
+        try:
+            return await accept_in_turn(runtime, self._receipt(runtime, record, identity, max_delay, deadline), key)
+        except TypeError as error:
+            raise name_unhashable(error, key=key, identity=identity)  # noqa: B904
 
     async def submit_all(
         self,
@@ -203,6 +220,7 @@ class Batcher(Shell, Generic[R, T]):
         :raises InvalidGroup: with *all_or_none*: too many, too large, or two of one identity
         """
         runtime = await self._whole("submit_all()")
+        check_many(records, "record")
         records = list(records)
         names = None if identities is None else list(identities)
         if names is not None and len(names) != len(records):
@@ -211,15 +229,18 @@ class Batcher(Shell, Generic[R, T]):
             return []
         deadline = self._in_time(deadline)
         extras: Iterable[Extras] = repeat(NO_EXTRAS)
-        if names is not None or deadline is not None:
-            # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
-            extras = [
-                extras_of(runtime, identity, None if identity is None else 0.0, deadline)
-                for identity in names or repeat(None, len(records))
-            ]
-        if all_or_none:
-            return await accept_group(runtime, self._entries(records, extras), key)
-        return await accept_all(runtime, self._entries(records, extras), [(key, len(records))])
+        try:
+            if names is not None or deadline is not None:
+                # A delay of 0 brings forward what these wait for; complete() makes the lane itself due.
+                extras = [
+                    extras_of(runtime, identity, None if identity is None else 0.0, deadline)
+                    for identity in names or repeat(None, len(records))
+                ]
+            if all_or_none:
+                return await accept_group(runtime, self._entries(records, extras), key)
+            return await accept_all(runtime, self._entries(records, extras), [(key, len(records))])
+        except TypeError as error:
+            raise name_unhashable(error, key=key, **{f"identities[{n}]": name for n, name in enumerate(names or ())})  # noqa: B904
 
     def _entries(self, records: Iterable[R], extras: Iterable[Extras]) -> list[Entry]:
         """Return records that nobody waits for one by one."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import groupby
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from batcher._core.model.entries import NO_EXTRAS, LinkedEntry
 from batcher._shell.accepting import accept_all, accept_group, accept_in_turn, accept_now, extras_of
 from batcher._shell.hooks import linking, logger
+from batcher._shell.misuse import check_many, is_destination, misplaced
 from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import NOTHING, Runtime
 from batcher._shell.shell import Shell
@@ -54,8 +55,14 @@ class Writer(Shell):
         deadline: Seconds | None = None,
         on_event: Hook | Sequence[Hook] | None = None,
         on_undelivered: OnUndelivered | None = None,
+        **misnamed: Never,
     ) -> None:
-        if not all(hasattr(destination, name) for name in ("encode", "rules", "send", "__aenter__", "__aexit__")):
+        if misnamed:
+            raise misplaced(type(self).__name__, misnamed)
+        if isinstance(destination, type) and is_destination(destination):
+            name = destination.__name__
+            raise TypeError(f"destination must be one, not the class {name}: make one, {name}(...)")
+        if not is_destination(destination):
             raise TypeError(
                 f"destination must be one, such as SQLite('crm.db'), not {type(destination).__name__}; "
                 "for a function of your own use Batcher(write)"
@@ -250,6 +257,7 @@ class Writer(Shell):
             writes of one record, or a destination that cannot
         """
         runtime = await self._whole("submit_all()")
+        check_many(writes, "write")
         refused: dict[int, Outcome] = {}
         receipts: list[WriteReceipt] = []  # not handed out: this waits for all of them
         lanes: list[Hashable] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from batcher._core.doubts import leaves_doubt
@@ -31,8 +32,7 @@ def listed(answer: object, count: int, who: str = "the write function") -> list[
     whose, so none of them can be trusted.
     """
     if not isinstance(answer, Sequence) or isinstance(answer, (str, bytes, bytearray, memoryview)):
-        name = type(answer).__name__
-        return Unknown(f"{who} returned {name}, not a list with one item per record; use list(...)")
+        return Unknown(f"{who} returned {type(answer).__name__}, not a list with one item per record{_hint(answer)}")
     try:
         verdicts = answer if isinstance(answer, list) else list(answer)
     except Exception as error:  # a lazy one, say, that decodes as it goes
@@ -40,6 +40,17 @@ def listed(answer: object, count: int, who: str = "the write function") -> list[
     if len(verdicts) != count:
         return Unknown(f"{who} returned {len(verdicts)} items for {count} records")
     return verdicts
+
+
+def _hint(answer: object) -> str:
+    """Return how to make a list of *answer*; but not where that would give each record something of another."""
+    if isinstance(answer, Mapping):
+        return "; if its keys are the records, return [answer[record] for record in records]"
+    if isinstance(answer, AbstractSet):
+        return "; it has no order, so build a list in the order of the records"
+    if isinstance(answer, AsyncIterable):
+        return "; return [item async for item in ...]"
+    return "; use list(...)" if isinstance(answer, Iterable) and not isinstance(answer, Sequence) else ""
 
 
 # Of these read() makes nothing else, and no earlier doubt does.

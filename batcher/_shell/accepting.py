@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from batcher._core.model.entries import NO_EXTRAS, NOT_ACCEPTED, Entry, Extras
 from batcher._core.model.states import State
+from batcher._shell.misuse import name_unhashable
 from batcher._shell.receipts import Receipt, result_of
 from batcher._shell.runtime import Runtime
 from batcher._shell.steps import IN_STEP, NOWHERE
@@ -27,7 +28,10 @@ def extras_of(runtime: Runtime, identity: Hashable, max_delay: Seconds | None, d
     """Return what a submit says of its record besides the record."""
     if identity is None and max_delay is None and deadline is None:
         return NO_EXTRAS
-    extras = Extras(identity)
+    try:
+        extras = Extras(identity)
+    except TypeError as error:
+        raise name_unhashable(error, identity=identity)  # noqa: B904
     if max_delay is not None:
         extras.delay = to_seconds("max_delay", max_delay)
     if deadline is not None:

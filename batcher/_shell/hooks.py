@@ -36,6 +36,8 @@ def as_hook(on_event: Hook | Sequence[Hook] | None) -> Hook | None:
     for hook in hooks:
         if not callable(hook):
             raise TypeError(f"on_event must be a function of one event, or a list of such, not {type(hook).__name__}")
+        if isinstance(hook, type):
+            raise TypeError(f"on_event must be a function, not the class {hook.__name__}: give an instance of it")
         if iscoroutinefunction(hook) or iscoroutinefunction(getattr(hook, "__call__", None)):  # noqa: B004
             raise TypeError(
                 "on_event must be a plain function, not an async one, which nobody would await: define it with 'def', "

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from batcher._core.engine import Engine
 from batcher._shell.accepting import AnyReceipt
@@ -91,6 +91,12 @@ class Shell:
         """
         assert self._lifespan is not None
         await self._lifespan.end(error)
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} waits when it is left: use 'async with', in an async function")
+
+    def __exit__(self, *_: object) -> None:  # looked for before __enter__ is called
+        """Never reached."""
 
     def __del__(self) -> None:
         lifespan: Lifespan | None = getattr(self, "_lifespan", None)  # not there if a wrong argument was refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserList, deque
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -39,17 +40,28 @@ class Unprintable(Exception):
         raise RuntimeError("no words")
 
 
+async def each() -> AsyncIterator[int]:
+    yield 1
+
+
 @pytest.mark.parametrize(
-    "answer", [None, 7, "ab", b"ab", bytearray(b"ab"), memoryview(b"ab"), {1: 2, 3: 4}, iter("ab")]
+    ("answer", "hint"),
+    [
+        *((None, ""), (7, ""), ("ab", ""), (b"ab", ""), (bytearray(b"ab"), ""), (memoryview(b"ab"), "")),
+        *((iter("ab"), "; use list(...)"), ({1: 2}.values(), "; use list(...)")),
+        ({1: 2, 3: 4}, "; if its keys are the records, return [answer[record] for record in records]"),
+        *((each, "; it has no order, so build a list in the order of the records") for each in ({1, 2}, {1: 2}.keys())),
+        (each(), "; return [item async for item in ...]"),
+    ],
 )
-def test_an_answer_that_is_no_list(answer: Any) -> None:
+def test_an_answer_that_is_no_list(answer: Any, hint: str) -> None:
     """
-    Text, mappings and iterators belong to no record; the problem is told by type and not by content.
+    Text, mappings and iterators belong to no record; the problem is told by type and not by content, and the way out
+    gives no record what belongs to another.
     """
     name = type(answer).__name__
-    assert listed(answer, 2) == Unknown(
-        f"the write function returned {name}, not a list with one item per record; use list(...)"
-    )
+    words = f"the write function returned {name}, not a list with one item per record{hint}"
+    assert listed(answer, 2) == Unknown(words)
 
 
 @pytest.mark.parametrize("answer", [[1, 2], (1, 2), deque([1, 2]), range(1, 3)])

@@ -108,7 +108,7 @@ async def test_numbers_are_never_shared_by_batchers_that_share_a_hook():
         (
             "no list",
             "UnusableAnswer",
-            "the write function returned str, not a list with one item per record; use list(...)",
+            "the write function returned str, not a list with one item per record",
         ),
         ([Retry("429"), ValueError("words")], None, "429"),
         ([ValueError("words"), Retry(OSError("words"))], None, "OSError"),

@@ -61,7 +61,7 @@ async def test_a_group_larger_than_a_quota_of_records_is_refused_at_once():
     """It could never be sent whole."""
     async with Batcher(Api(), limits=Limits(quotas=[Quota(records=2, per=1)])) as batcher:
         with pytest.raises(InvalidGroup, match="3 records exceed the 2 that one call may carry"):
-            await batcher.submit_all("abc", all_or_none=True)
+            await batcher.submit_all(list("abc"), all_or_none=True)
 
 
 @pytest.mark.parametrize(

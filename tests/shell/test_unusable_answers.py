@@ -78,7 +78,7 @@ async def test_a_future_is_no_value_either():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (None, "the write function returned NoneType, not a list with one item per record; use list(...)"),
+        (None, "the write function returned NoneType, not a list with one item per record"),
         ([1, 2], "the write function returned 2 items for 1 records"),
         ([ValueError], "the write function returned the class ValueError, not an instance of it"),
     ],

@@ -66,8 +66,8 @@ Grant: TypeAlias = ClientCredentials | JWTBearer
 def grant_of(arguments: Mapping[str, Any], instance_url: str, audience: str) -> Grant | Token:
     """Return how tokens are got, or the only one, from those of the arguments that are not None.
 
-    :raises TypeError: an argument of another type
-    :raises ValueError: arguments that do not go together, or a secret or a key that is none
+    :raises TypeError: arguments that do not go together, or one of another type
+    :raises ValueError: a secret or a key that is none
     :raises ImportError: what makes signatures is not installed
     """
     given = {name: value for name, value in arguments.items() if value is not None}
@@ -81,7 +81,7 @@ def grant_of(arguments: Mapping[str, Any], instance_url: str, audience: str) -> 
     if given.keys() == {"client_id", "client_secret"}:
         return ClientCredentials(given["client_id"], Secret("client_secret", given["client_secret"]))
     if given.keys() != {"client_id", "username", "private_key"}:
-        raise ValueError(
+        raise TypeError(
             "give access_token=, or client_id= and client_secret=, or client_id=, username= and private_key="
         )
     key = _rsa_key(given["private_key"])

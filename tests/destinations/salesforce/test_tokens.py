@@ -92,9 +92,9 @@ def test_the_request_by_a_signature(encoded: bool) -> None:
         ({"username": 1}, TypeError, "username must be a string, not int"),
         ({"username": ""}, ValueError, "username must not be an empty string"),
         ({"client_id": ""}, ValueError, "client_id must not be an empty string"),
-        ({"username": None}, ValueError, "give access_token=, or client_id="),
-        ({"client_secret": TOKEN}, ValueError, "give access_token=, or client_id="),
-        ({"access_token": TOKEN}, ValueError, "give access_token=, or client_id="),
+        ({"username": None}, TypeError, "give access_token=, or client_id="),
+        ({"client_secret": TOKEN}, TypeError, "give access_token=, or client_id="),
+        ({"access_token": TOKEN}, TypeError, "give access_token=, or client_id="),
         ({"audience": "login"}, ValueError, "audience must be the address of a server"),
     ],
 )
