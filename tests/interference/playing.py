@@ -22,6 +22,7 @@ ON_THE_THRESHOLD = frozenset(
     {
         *("Shell.__aenter__", "Shell.__aexit__", "Shell._start", "Lifespan.begin", "Lifespan.end", "hold"),
         *("Nursery.__init__", "Nursery.begin", "Nursery.end", "Nursery.leave", "Nursery._hold"),
+        *("TrioWaiter._abort", "TrioWaiter._resume"),
     }
 )
 BOUND = 500  # seconds of virtual time: whoever waits for longer waits for ever
@@ -75,7 +76,7 @@ def _may_be(backend: Backend, intrude: Callable[[Play], Any] | None, code: CodeT
     """Return whether *intrude* may interfere here.
 
     Nothing is raised where a batcher is entered and left on trio: a nursery that is not left breaks trio itself, and
-    only trio could protect the bytecodes before it is.
+    only trio could protect the bytecodes before it is. Nor in what trio calls by itself.
     """
     if intrude not in RAISING:
         return True

@@ -79,6 +79,8 @@ def signalled(code: CodeType) -> frozenset[int]:
             offsets.add(instruction.offset)
         if instruction.opname.startswith("JUMP_BACKWARD") and "NO_INTERRUPT" not in instruction.opname:
             offsets.add(int(instruction.argval))
-        if instruction.opname not in ("CACHE", "PRECALL"):
+        if instruction.opname == "RESUME" and (instruction.arg or 0) >= 2:
+            before = ""  # behind an await nobody looks, or what is awaited would be left hanging
+        elif instruction.opname not in ("CACHE", "PRECALL"):
             before, one_before = instruction.opname, before
     return frozenset(offsets)

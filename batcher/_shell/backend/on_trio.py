@@ -109,14 +109,15 @@ class TrioWaiter:
         """Wait to be told; a checkpoint in any case."""
         try:
             self._task = current_task()
-            if self._done:  # last: a finalizer may have told it in between
+            if self._done:  # after that: a finalizer may have told it in between
                 self._task = None
-                return trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105
-            # Returned, not delegated to: a generator of our own would cost as much again.
-            return wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105
+                wait = trio.lowlevel.checkpoint().__await__()  # noqa: ASYNC105
+            else:
+                wait = wait_task_rescheduled(self._abort).__await__()  # noqa: ASYNC105
         except BaseException:  # an interrupt: a task that does not wait must not be woken
             self._task = None
             raise
+        return wait  # not delegated to: a generator of our own would cost as much again
 
     def _resume(self, running: Task | None) -> None:
         task = self._task
