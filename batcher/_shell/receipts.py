@@ -90,7 +90,7 @@ class Receipt(LinkedEntry, Generic[T_co]):
 
     def _call_back(self, call: Callable[[], object]) -> None:
         if not self._runtime.watch(self, Note(self._runtime.callbacks, call)):
-            self._runtime.call_soon(call)
+            self._runtime.callbacks.call_soon(call)
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         if self.state is not State.SETTLED:

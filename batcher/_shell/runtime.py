@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from batcher._core.model.states import State
 from batcher._core.verbs import Plan, Verb
 from batcher._shell import forks
 from batcher._shell.backend.waiters import AwaitableWaiter, Backend, Waiter
+from batcher._shell.callbacks import Callbacks
 from batcher._shell.complaints import Complaints
 from batcher._shell.hooks import around_of
 from batcher._shell.reporting import Reporter
@@ -59,7 +59,7 @@ class Runtime(Steps):
         super().__init__(backend.loop, backend.new_waiter)
         self.running = backend.running
         self.now = backend.now
-        self.callbacks: deque[Callable[[], object]] = deque()  # of receipts settled in this turn
+        self.callbacks = Callbacks(self.go_on_soon)  # of receipts settled in this turn
         self.reporter = None if hook is None else Reporter(hook)
         self.complaints = Complaints(backend.now, sender, hook, self.callbacks.append)
         self.undelivered = Undelivered(on_undelivered, self.complaints, self.callbacks.append)
@@ -70,11 +70,9 @@ class Runtime(Steps):
         self.workers = WorkerPool(self, backend, sender, limits, self._timer, around_of(hook))
         self._places: dict[Unit, AwaitableWaiter] = {}  # who waits for a place, and not for the outcome
         self._breakers_moved = engine.breaker_changes  # the same list for ever, and emptied here
-        self._calling_back = False
         self.forked = False  # this process is a child of the one that has opened it
         forks.watch(self)
         self._stopped = False
-        self._finished = False
         self._alarms: dict[Callable[[], object], float] = {}  # what is to be done at a time, unless it is taken out
 
     # Who may call
@@ -199,8 +197,8 @@ class Runtime(Steps):
                 self._complain_of_breakers()
             if self.reporter is not None:
                 self.reporter.tell(plan.batches, self._breakers_moved)
-            if self.callbacks and not self._calling_back:
-                self._call_back()
+            if self.callbacks:
+                self.callbacks.call()
 
     def _do_what_is_to_be_done(self) -> tuple[Plan, bool]:
         plan = self.engine.poll(self.now())
@@ -246,32 +244,12 @@ class Runtime(Steps):
                 place.set_result(None)
         return taken_back
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call *callback* at the end of the next turn; now, if there will be none."""
-        self.callbacks.append(callback)
-        if not self._finished:
-            self._timer.wake()
-        elif not self._calling_back:
-            self._call_back()
-
     def finish(self) -> None:
         """Tell what is still to be told. The tasks have ended."""
-        self._finished = True
         if self.reporter is not None:
             self.reporter.cut_off(self.now())
         self.callbacks.append(self.complaints.finish)
-        if not self._calling_back:
-            self._call_back()
-
-    def _call_back(self) -> None:
-        # One that comes back in leaves the callbacks of its own turn to this loop: nested, a thousand of them would
-        # exhaust the stack, perhaps in the middle of a step of the engine.
-        self._calling_back = True
-        try:
-            while self.callbacks:
-                self.callbacks.popleft()()
-        finally:
-            self._calling_back = False
+        self.callbacks.finish()
 
     # For those who wait
 

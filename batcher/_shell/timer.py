@@ -33,8 +33,12 @@ class Timer:
         """Sleep until then, or until :meth:`wake`."""
         # No await before the last line, nor in the caller since it found out *at*: a submit sees either the wakeup
         # or the earlier time. One from a finalizer, that comes in the middle of this, has left its mark.
+        from anyio.lowlevel import checkpoint  # here, where a loop has loaded what it needs
+
         self._wakeup = wakeup = self._new_waiter()
         self.armed_at = at
-        if not self._woken:
+        if self._woken:
+            await checkpoint()  # or a host that is kept busy would get no turn
+        else:
             with anyio.CancelScope(deadline=at):
                 await wakeup

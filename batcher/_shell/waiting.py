@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from batcher._core.model.entries import Entry
 from batcher._core.model.states import State
@@ -124,12 +123,19 @@ def is_forsaken(entry: Entry) -> bool:
     return waiter is _FORSAKEN or (isinstance(waiter, Several) and _FORSAKEN in waiter.all())
 
 
+class Queue(Protocol):
+    """Where something is put."""
+
+    def append(self, item: Any, /) -> None:
+        """Put it there."""
+
+
 class Note(Listener):
     """Puts something into a queue when a record settles: what is to be done at the end of the turn."""
 
     __slots__ = ("_item", "_queue", "_told")
 
-    def __init__(self, queue: deque[Any], item: Any) -> None:
+    def __init__(self, queue: Queue, item: Any) -> None:
         self._queue = queue
         self._item = item
         self._told = False

@@ -8,8 +8,19 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
-from batcher import AutoBatchPolicy, Batcher, BatcherNotOpen, NotWritten, Outcome, Receipt, RecordRejected, Written
+from batcher import (
+    AutoBatchPolicy,
+    Batcher,
+    BatcherNotOpen,
+    NotWritten,
+    Outcome,
+    Receipt,
+    RecordRejected,
+    Retry,
+    Written,
+)
 from batcher._shell.workers import working_for
 from batcher.testing import virtual_time
 from tests.api import Api
@@ -135,6 +146,7 @@ async def test_callbacks_that_come_back_in_follow_each_other_without_exhausting_
         for receipt in receipts[:-1]:
             receipt.add_done_callback(lambda _: next(following).withdraw())
         assert receipts[0].withdraw()
+        await anyio.wait_all_tasks_blocked()
         assert all(receipt.done for receipt in receipts)
 
 
@@ -210,3 +222,30 @@ def test_a_callback_is_added_in_the_batchers_own_loop_only():
     anyio.run(main)
     with pytest.raises(BatcherNotOpen, match="another event loop"):
         kept[0].add_done_callback(print)
+
+
+@pytest.mark.parametrize("verb", ["callback", "on_undelivered"])
+async def test_one_that_makes_the_next_necessary_for_ever_leaves_the_host_its_turns(verb):
+    """Refused at once, for its lane is paused, and submitted again by whoever hears of it: his affair alone."""
+    count = 0
+    stop = False
+
+    def again(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count < 5000 and not stop:
+            receipt = batcher.submit_nowait("again", key="paused", deadline=1)
+            if verb == "callback":
+                receipt.add_done_callback(again)
+
+    api = Api(Retry("429", after=50, pause_lane=True))
+    async with Batcher(api, on_undelivered=again if verb == "on_undelivered" else None) as batcher:
+        first = batcher.submit_nowait("first", key="paused", max_delay=0)
+        await anyio.sleep(1)
+        again()
+        for _ in range(20):
+            await checkpoint()
+        assert 5 < count < 1000
+        assert await batcher.submit("another", max_delay=0) == "another"
+        stop = True
+        assert await first == "first"
