@@ -79,7 +79,7 @@ class Lifespan:
         self._ends_at, self._patience = until, seconds
         runtime.step(runtime.engine.hurry, runtime.now(), until)
         runtime.turn()
-        runtime.call_at(until, self._out_of_patience)
+        runtime.timer.call_at(until, self._out_of_patience)
 
     def _out_of_patience(self) -> None:
         if self._runtime.now() >= self._ends_at:  # else somebody has less, and this was settled then

@@ -18,12 +18,29 @@ class Timer:
         self._new_waiter = new_waiter
         self._wakeup: AwaitableWaiter | None = None
         self._woken = False  # since it got ready
+        self._alarms: dict[Callable[[], object], float] = {}  # what is to be done at a time
 
     def wake(self) -> None:
         """Wake the task, because something is earlier than it knows, or there is something else for it to do."""
         self._woken = True
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
+
+    def call_at(self, at: float, action: Callable[[], object]) -> None:
+        """Have *action* called then, unless it is called off."""
+        self._alarms[action] = at
+        if at < self.armed_at:
+            self.wake()
+
+    def call_off(self, action: Callable[[], object]) -> None:
+        """Do not call *action*, if it was not called yet."""
+        self._alarms.pop(action, None)
+
+    def call_due(self, now: float) -> None:
+        """Call the actions whose time has come."""
+        for action in [action for action, at in self._alarms.items() if at <= now]:
+            del self._alarms[action]
+            action()
 
     def get_ready(self) -> None:
         """Begin to look for what there is to do, and when. A :meth:`wake` from now on counts for the next sleep."""
@@ -36,7 +53,7 @@ class Timer:
         from anyio.lowlevel import checkpoint  # here, where a loop has loaded what it needs
 
         self._wakeup = wakeup = self._new_waiter()
-        self.armed_at = at
+        self.armed_at = at = min(at, *self._alarms.values()) if self._alarms else at
         if self._woken:
             await checkpoint()  # or a host that is kept busy would get no turn
         else:

@@ -45,8 +45,8 @@ class Call:
 
     __slots__ = ("owner",)
 
-    def __init__(self, owner: Owner) -> None:
-        self.owner: Owner | None = owner  # until it ends
+    def __init__(self, owner: object) -> None:
+        self.owner: object = owner  # until it ends; then None
 
 
 # The calls that the current task makes, or was started in.

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 @guards(
-    "batcher._shell.runtime", "Runtime.act_on", "if self.engine.next_at < self._timer.armed_at:", broken="if False:"
+    "batcher._shell.runtime", "Runtime.act_on", "if self.engine.next_at < self.timer.armed_at:", broken="if False:"
 )
 @guards(
     "batcher._shell.workers",
