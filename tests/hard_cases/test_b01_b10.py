@@ -16,14 +16,12 @@ from tests.hard_cases.guards import guards
 pytestmark = pytest.mark.anyio
 
 
-@guards(
-    "batcher._shell.runtime", "Runtime.act_on", "if self.engine.next_at < self.timer.armed_at:", broken="if False:"
-)
+@guards("batcher._shell.runtime", "Runtime.act_on", "if self.engine.next_at < self.timer.armed_at:", broken="if False:")
 @guards(
     "batcher._shell.workers",
-    "WorkerPool.dispatch",
-    "while self._idle:",
-    broken="while len(self._idle) > 1:",
+    "WorkerPool._make_calls",
+    "self._idle.append(waiter)",
+    broken="pass",
 )
 @guards("batcher._shell.waiting", "AllSettled.set_result", "self._waiters.set_result(None)", broken="pass")
 async def test_b01_no_wake_up_is_lost_between_flush_timer_and_submit():

@@ -196,7 +196,7 @@ def test_p07_an_answer_that_is_there_counts_although_the_loop_was_blocked_beyond
     async def block() -> None:
         await anyio.sleep(0.01)
         theirs.send(b"answer")
-        time.sleep(0.2)
+        time.sleep(0.2)  # it blocks the loop, which is what this is about
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks, Batcher(write, limits=Limits(call_timeout=0.1)) as batcher:
