@@ -25,6 +25,8 @@ logger = logging.getLogger("batcher.server")
 # Seconds. Longer than clients keep an idle connection (httpx 5, Go 90), so that it is they who close it: of a request
 # that crosses the closing of its connection, its sender does not know what became of it.
 _KEEP_ALIVE: Final = 95
+# Seconds for answers that were found at the last moment.
+_ANSWERING = 1.0
 
 
 @attrs.frozen
@@ -64,7 +66,8 @@ async def listening(
 
     Cancelled, it breaks off the requests, and the lifespan of *app* is cancelled too.
 
-    :param shutdown_timeout: seconds for the requests under way; the app bounds its own draining
+    :param shutdown_timeout: seconds for the requests under way, and a second more for what is told at their end; the
+        app bounds its own draining
     :param protocol: uvicorn's name of one, or a class; the default bounds what it buffers of a head
     """
     config = uvicorn.Config(
@@ -109,7 +112,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn's own timeout would cancel the requests. Here they lose their clients, and their records are drained.
-        with anyio.move_on_after(self._shutdown_timeout) as patience:
+        with anyio.move_on_after(self._shutdown_timeout + _ANSWERING) as patience:
             await super().shutdown(sockets)
         if patience.cancelled_caught:
             logger.warning("connections broken off: %d", len(self.server_state.connections))

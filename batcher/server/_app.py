@@ -72,6 +72,7 @@ class Api:
         ]
         app = app_of(routes, self._not_routed, self._lifespan)
         app.router.redirect_slashes = False  # an address with one slash more is another address
+        app.state.end_within = self._service.end_within
         return app
 
     @asynccontextmanager
@@ -181,6 +182,8 @@ def write_api(
 
     Its lifespan opens the destination, and at the end drains. It may begin again, in another event loop as well, as
     under test clients and adapters that have a lifespan for each use; operations are forgotten with the one before.
+    ``app.state.end_within(seconds)`` is ``Writer.end_within()`` of its Writer: for the moment when the host begins to
+    shut down, and waits for requests that wait for their records.
 
     :param destination: where to, for example ``SQLite("crm.db")``
     :param api_keys: those who show one of them in ``X-Api-Key`` are let in

@@ -118,6 +118,10 @@ class Service:
             (only,) = group.exceptions
             raise only from only.__cause__
 
+    def end_within(self, seconds: float) -> None:
+        """Have every request answered, and every record settled, within this time: see ``Writer.end_within()``."""
+        self.writer.end_within(seconds)
+
     @property
     def operations(self) -> Operations:
         """The operations as of now: windows whose time has passed take no more records."""

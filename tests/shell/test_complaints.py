@@ -26,6 +26,7 @@ from batcher import (
     Unknown,
 )
 from batcher._shell.complaints import Throttle
+from batcher._shell.steps import IN_STEP
 from tests.api import Api
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +50,36 @@ class Refusing(Api):
 
 def each_of(verdict: Any) -> Any:
     return lambda records: [verdict] * len(records)
+
+
+async def test_lines_are_written_when_the_state_is_whole():
+    """Not in the middle of a step, whatever they are about: a handler may look at the batcher, or submit through it."""
+    seen: list[bool] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            runtime = batcher._runtime
+            assert runtime is not None
+            seen.append(runtime.open_in is IN_STEP)
+
+    handler = Handler(logging.WARNING)
+    logger = logging.getLogger("batcher")
+    logger.addHandler(handler)
+    try:
+        api = Api(Retry("429", after=50, pause_lane=True), [Unknown("lost")], OSError())
+        async with Batcher(api, auto_batch=NOW, retry=RetryPolicy(deadline=100)) as batcher:
+            first = batcher.submit_nowait("a", key="paused")
+            await anyio.sleep(1)
+            batcher.submit_nowait("too late", key="paused", deadline=1)  # it ends in a step, without a call
+            batcher.submit_nowait("lost", key="x")
+            await anyio.sleep(1)
+            batcher.submit_nowait("reset", key="y")
+            await anyio.sleep(1)
+            assert await first == "a"
+    finally:
+        logger.removeHandler(handler)
+    assert len(seen) >= 4
+    assert not any(seen)
 
 
 async def test_a_throttle_says_for_how_long_it_pauses(caplog):

@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-records", type=int, default=100, metavar="N", help=what)
     what = "served at a time; others are told to come back (default: 1000)"
     parser.add_argument("--max-requests", type=int, default=1000, metavar="N", help=what)
-    # Twice 12 is less than the 30 seconds that Kubernetes grants a pod.
-    what = "for the requests under way, and as long again for what is pending (default: 12)"
-    parser.add_argument("--shutdown-timeout", type=float, default=12.0, metavar="SECONDS", help=what)
+    # Less than the 30 seconds that Kubernetes grants a pod.
+    what = "within which requests under way are answered and records settled (default: 20)"
+    parser.add_argument("--shutdown-timeout", type=float, default=20.0, metavar="SECONDS", help=what)
     parser.add_argument("--access-log", action="store_true", help="log each request to stderr, without its body")
 
 
@@ -99,6 +99,7 @@ async def serve(app: Starlette, listener: Listener, shutdown_timeout: float, acc
             everything.cancel()
         else:
             sys.stderr.write("batcher serve: stopping; what is under way is finished. Once more to abort\n")
+            app.state.end_within(shutdown_timeout)
             stopping.set()
 
     problem = None

@@ -69,6 +69,22 @@ def test_a_signal_finishes_requests_under_way(server: Any) -> None:
     assert answers[0].json()["result"] == {"success": True, "recordId": "1"}
 
 
+def test_a_request_that_hangs_is_answered_within_the_shutdown_timeout(server: Any) -> None:
+    """
+    Its record may have been written, and the client is told so; the connection is not broken off.
+    """
+    server.start("--shutdown-timeout", "1", hang_before=0)
+    answers: list[httpx.Response] = []
+    client = threading.Thread(target=lambda: answers.append(server.write(record={"email": "ada@example.com"})))
+    client.start()
+    server.wait_until_under_way(1)
+    code, _, err = server.stop()
+    client.join()
+    assert (code, "connections broken off" in err, "Traceback" in err) == (0, False, False)
+    assert "the shutdown timeout of 1 s passed: 1 records are unknown" in err
+    assert answers[0].json()["result"]["data"]["applied"] == "maybe"
+
+
 def test_a_second_signal_aborts(server: Any) -> None:
     """
     A call that hangs is not waited for: exit code 130, and the log counts what nobody knows of.
