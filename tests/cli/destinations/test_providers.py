@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -428,3 +430,24 @@ def _headers_of(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     monkeypatch.setattr(sandbox, "_admit", admit)
     return seen
+
+
+def test_why_nothing_is_written_is_said_on_stderr(tmp_path: Path) -> None:
+    """
+    In a process of its own, as a user runs it: a line of the library, without the token; stdout has the summary only.
+    """
+    write_csv(tmp_path / "c.csv", [{"email": f"{n}@example.com", "lastname": "x"} for n in range(3)])
+    token = "pat-na1-revoked"
+    with hubspot() as provider:
+        run = subprocess.run(
+            [sys.executable, "-m", "batcher", "load", str(tmp_path / "c.csv"), "--object", "contacts", *provider.to],
+            env={**os.environ, "HUBSPOT_TOKEN": token, "PYTHONPATH": str(Path(__file__).parents[3])},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert run.returncode == 3
+    assert "WARNING batcher: HubSpot, contacts" in run.stderr
+    assert "401" in run.stderr
+    assert "WARNING" not in run.stdout
+    assert token not in run.stdout + run.stderr
