@@ -44,7 +44,13 @@ def test_the_soak_runs_and_finds_the_writer_well(provider, backend):
 def test_a_signal_ends_the_soak_and_its_sandbox(number):
     """Whatever stops it, no sandbox is left behind: its end of the pipe closes."""
     with subprocess.Popen(
-        [*COMMAND, "--callers", "50"], cwd=HOME, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+        [*COMMAND, "--callers", "50"],
+        cwd=HOME,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # What a shell has put into the background ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         try:
